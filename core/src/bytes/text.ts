@@ -1,0 +1,77 @@
+/**
+ * Text and byte strings. File names, xattr names and link targets are bytes, not text: they travel as *byte strings*,
+ * JavaScript strings whose every code unit is one byte (0 to 255). Such strings compare and sort as bytes with `<`,
+ * serve as map keys and cost one byte a byte in memory.
+ */
+
+/** A string whose code units are bytes. Make it with {@link byteString} or {@link fromUtf8}; never from user text as is. */
+export type ByteString = string & { readonly __bytes: true };
+
+const encoder = /* @__PURE__ */ new TextEncoder();
+const strictDecoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const looseDecoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
+
+const CHUNK = 8192; // code units per fromCharCode call; more overflows the argument stack in some hosts
+
+/** Bytes → byte string. */
+export function byteString(bytes: Uint8Array): ByteString {
+  if (bytes.length <= CHUNK) return String.fromCharCode(...bytes) as ByteString;
+  let text = "";
+  for (let at = 0; at < bytes.length; at += CHUNK) text += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
+  return text as ByteString;
+}
+
+/** Byte string → bytes. Throws RangeError for a code unit above 255: that string was never a byte string. */
+export function bytesOf(text: ByteString): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 255) throw new RangeError("not a byte string");
+    bytes[i] = unit;
+  }
+  return bytes;
+}
+
+/** Text → the byte string of its UTF-8 form. ASCII text is returned as it is. */
+export function fromUtf8(text: string): ByteString {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return byteString(encoder.encode(text));
+  return text as ByteString;
+}
+
+export function encodeUtf8(text: string): Uint8Array {
+  return encoder.encode(text);
+}
+
+/** UTF-8 → text; malformed input becomes U+FFFD. For display and for files whose digest does not matter. */
+export function decodeUtf8(bytes: Uint8Array): string {
+  return looseDecoder.decode(bytes);
+}
+
+/** UTF-8 → text, or undefined where the bytes are not UTF-8. */
+export function decodeUtf8Strict(bytes: Uint8Array): string | undefined {
+  try {
+    return strictDecoder.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** For people: UTF-8 where it is UTF-8, `\xNN` for other bytes and for control characters; a backslash is doubled. */
+export function showBytes(text: ByteString): string {
+  let ascii = true;
+  for (let i = 0; i < text.length && ascii; i++) {
+    const unit = text.charCodeAt(i);
+    ascii = unit >= 32 && unit < 127 && unit !== 92;
+  }
+  if (ascii) return text;
+  const decoded = decodeUtf8Strict(bytesOf(text));
+  let shown = "";
+  for (const character of decoded ?? text) {
+    const code = character.codePointAt(0)!; // iterating a string never yields an empty piece
+    const control = code < 32 || (code >= 127 && code < 160);
+    if (character === "\\") shown += "\\\\";
+    else if (control || (decoded === undefined && code > 126)) shown += `\\x${code.toString(16).padStart(2, "0")}`;
+    else shown += character;
+  }
+  return shown;
+}

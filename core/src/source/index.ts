@@ -1,0 +1,3 @@
+export * from "./cached.ts";
+export * from "./sink.ts";
+export * from "./source.ts";

@@ -1,0 +1,119 @@
+/** Random-access bytes of known length, and the decorators that need nothing but the port itself. */
+import { SourceError } from "../errors/index.ts";
+
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Random-access bytes of known length: a file, a Blob, an HTTP resource, a partition of another source.
+ *
+ * `read` resolves to exactly `length` bytes or rejects; it never returns fewer. The result may be a
+ * view of a cache, so callers must not write to it, and copy what they keep.
+ */
+export interface Source {
+  /** Bytes. */
+  readonly size: number;
+  read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array>;
+}
+
+/** Throws SourceError `out-of-range` unless `[offset, offset + length)` lies inside `size` bytes. */
+export function assertRange(offset: number, length: number, size: number): void {
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0)
+    throw new RangeError(`not a range: ${length} bytes at ${offset}`);
+  if (offset + length > size)
+    throw new SourceError("out-of-range", `range of ${length} bytes at ${offset} is past the end at ${size}`, {
+      offset,
+    });
+}
+
+/** Bytes in memory as a source. Keeps `bytes`. */
+export function bytesSource(bytes: Uint8Array): Source {
+  return {
+    size: bytes.length,
+    async read(offset, length) {
+      assertRange(offset, length, bytes.length);
+      return bytes.subarray(offset, offset + length);
+    },
+  };
+}
+
+export const emptySource: Source = /* @__PURE__ */ bytesSource(/* @__PURE__ */ new Uint8Array(0));
+
+/** A window of `source`: a partition, an embedded image, a section of a UKI. */
+export function sliceSource(source: Source, start: number, size = source.size - start): Source {
+  assertRange(start, size, source.size);
+  return {
+    size,
+    async read(offset, length, options) {
+      assertRange(offset, length, size);
+      return source.read(start + offset, length, options);
+    },
+  };
+}
+
+/** One piece of a {@link piecewiseSource}; what no piece covers reads as zeros. */
+export interface Piece {
+  /** Bytes from the start of the whole. */
+  readonly at: number;
+  readonly source: Source;
+}
+
+/** A source put together from pieces in ascending order without overlap, such as a sparse file or a disk. */
+export function piecewiseSource(size: number, pieces: readonly Piece[]): Source {
+  let end = 0;
+  for (const piece of pieces) {
+    if (piece.at < end || piece.at + piece.source.size > size)
+      throw new RangeError(`piece at ${piece.at} does not fit`);
+    end = piece.at + piece.source.size;
+  }
+  /** Index of the first piece that ends after `offset`. */
+  function firstAfter(offset: number): number {
+    let low = 0;
+    let high = pieces.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const piece = pieces[middle]!; // low <= middle < high <= length
+      if (piece.at + piece.source.size <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+  return {
+    size,
+    async read(offset, length, options) {
+      assertRange(offset, length, size);
+      const whole = new Uint8Array(length);
+      for (let i = firstAfter(offset); i < pieces.length; i++) {
+        const piece = pieces[i]!; // i < length
+        if (piece.at >= offset + length) break;
+        const from = Math.max(offset, piece.at);
+        const to = Math.min(offset + length, piece.at + piece.source.size);
+        whole.set(await piece.source.read(from - piece.at, to - from, options), from - offset);
+      }
+      return whole;
+    },
+  };
+}
+
+/** Largest piece that {@link readAll} and {@link chunksOf} ask for at once, in bytes. */
+export const CHUNK_SIZE = 4 * 1024 * 1024;
+
+/** The source front to back, in chunks of at most `chunkSize` bytes. */
+export async function* chunksOf(source: Source, options: ReadOptions & { readonly chunkSize?: number } = {}) {
+  const chunkSize = options.chunkSize ?? CHUNK_SIZE;
+  for (let offset = 0; offset < source.size; offset += chunkSize) {
+    options.signal?.throwIfAborted();
+    yield await source.read(offset, Math.min(chunkSize, source.size - offset), options);
+  }
+}
+
+/** The whole source. Throws SourceError `too-large` where it has more than `limit` bytes; `what` names it there. */
+export async function readAll(source: Source, limit: number, what: string): Promise<Uint8Array> {
+  if (source.size > limit)
+    throw new SourceError("too-large", `${what} has ${source.size} bytes, more than the limit of ${limit}`, {
+      expected: limit,
+      actual: source.size,
+    });
+  return source.read(0, source.size);
+}

@@ -1,0 +1,3 @@
+export * from "./edit.ts";
+export * from "./tree.ts";
+export * from "./walk.ts";
