@@ -1,0 +1,36 @@
+/** The commands. Each is loaded when it is called, so that `--help` and `ls` do not pay for `build`. */
+import { buildApplication, buildRouteMap } from "@stricli/core";
+import packageJson from "../package.json" with { type: "json" };
+import { buildCommand_ } from "./commands/build.ts";
+import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
+import { sealCommand } from "./commands/seal.ts";
+import { verifyCommand } from "./commands/verify.ts";
+
+const routes = buildRouteMap({
+  routes: {
+    build: buildCommand_,
+    seal: sealCommand,
+    ls: lsCommand,
+    cat: catCommand,
+    extract: extractCommand,
+    verify: verifyCommand,
+  },
+  docs: {
+    brief: "Container images in, verified operating system images out",
+    fullDescription: [
+      "Turns an OCI image into a disk whose every block is checked before it is used:",
+      "an EROFS root under dm-verity, its root hash in a unified kernel image.",
+      "",
+      "  ashlar build oci:./my-os:v1 -o out       a bootable disk from an image",
+      "  ashlar verify out/my-os_1.release.json   check every block of it again",
+      "  ashlar ls out/my-os_1.raw /usr           look inside without mounting",
+    ].join("\n"),
+  },
+});
+
+export const app = buildApplication(routes, {
+  name: "ashlar",
+  versionInfo: { currentVersion: packageJson.version },
+  scanner: { caseStyle: "allow-kebab-for-camel" },
+  documentation: { caseStyle: "convert-camel-to-kebab" },
+});

@@ -1,0 +1,70 @@
+import { buildCommand } from "@stricli/core";
+import { parseSectorSize, parseSize, parseText } from "../parse.ts";
+import { type InputFlags, inputFlags, text } from "./flags.ts";
+
+export interface BuildFlags extends InputFlags {
+  readonly kernel?: string | undefined;
+  readonly karg?: readonly string[];
+  readonly etc: "persistent" | "transient";
+  readonly tools?: string | undefined;
+  readonly espSize?: number | undefined;
+  readonly slotSize?: number | undefined;
+  readonly varSize?: number | undefined;
+  readonly sectorSize?: 512 | 4096 | undefined;
+}
+
+const size = (brief: string) =>
+  ({ kind: "parsed", parse: parseSize, brief, placeholder: "SIZE", optional: true }) as const;
+
+export const buildCommand_ = buildCommand({
+  loader: async () => (await import("../run/build.ts")).runBuild,
+  parameters: {
+    flags: {
+      ...inputFlags,
+      kernel: text("Kernel to boot where the image has several, as uname -r prints it", "VERSION"),
+      karg: {
+        kind: "parsed",
+        parse: parseText,
+        brief: "Kernel argument; may be given again. Comes after those of /usr/lib/bootc/kargs.d",
+        placeholder: "ARG",
+        variadic: true,
+        optional: true,
+      },
+      etc: {
+        kind: "enum",
+        values: ["persistent", "transient"],
+        brief: "Whether changes to /etc survive a reboot",
+        default: "persistent",
+      },
+      espSize: size("EFI system partition (default: 1G, room for three kernels)"),
+      slotSize: size("Root partition of each of the two slots (default: twice the root, at least 2G)"),
+      varSize: size("/var partition in the image (default: 1G)"),
+      sectorSize: {
+        kind: "parsed",
+        parse: parseSectorSize,
+        brief: "Logical sectors of the disk, 512 or 4096 (default: 512)",
+        placeholder: "BYTES",
+        optional: true,
+      },
+    },
+    aliases: { o: "output", k: "karg" },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { brief: "Image: oci:DIR[:TAG|@DIGEST] or oci-archive:FILE[:TAG]", parse: String, placeholder: "REF" },
+      ],
+    },
+  },
+  docs: {
+    brief: "Build a bootable disk from an OCI image",
+    fullDescription: [
+      "Builds a disk that boots in UEFI firmware from a dm-verity protected EROFS root. Needs no privileges.",
+      "Writes STEM.raw (the disk), STEM.root.erofs, STEM.root.verity, STEM.efi (the unified kernel image) and",
+      "STEM.release.json. The same image and options give the same bytes on every machine.",
+      "",
+      "  ashlar build oci:./my-os:v1 -o out",
+      "  ashlar build oci-archive:my-os.tar -o out --image-id my-os --image-version 1.2",
+      "  ashlar build oci:./my-os -o out --karg console=ttyS0 --etc transient",
+    ].join("\n"),
+  },
+});

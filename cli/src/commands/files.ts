@@ -1,0 +1,77 @@
+import { buildCommand } from "@stricli/core";
+import { jsonFlag, type OutputFlags } from "./flags.ts";
+
+const image = { brief: "EROFS image, disk (slot A of it) or release", parse: String, placeholder: "IMAGE" } as const;
+
+export interface ListFlags extends OutputFlags {
+  readonly long: boolean;
+  readonly recursive: boolean;
+}
+
+export const lsCommand = buildCommand({
+  loader: async () => (await import("../run/ls.ts")).runLs,
+  parameters: {
+    flags: {
+      long: { kind: "boolean", brief: "Type and mode, links, owner, size, time, target", default: false },
+      recursive: { kind: "boolean", brief: "All levels below, as paths", default: false },
+      json: jsonFlag,
+    },
+    aliases: { l: "long", R: "recursive" },
+    positional: {
+      kind: "tuple",
+      parameters: [image, { brief: "Path inside (default: /)", parse: String, placeholder: "PATH", optional: true }],
+    },
+  },
+  docs: {
+    brief: "List files of an image without mounting it",
+    fullDescription: "  ashlar ls out/my-os_1.raw /usr/lib\n  ashlar ls -lR out/my-os_1.root.erofs /etc",
+  },
+});
+
+export const catCommand = buildCommand({
+  loader: async () => (await import("../run/cat.ts")).runCat,
+  parameters: {
+    flags: { json: { ...jsonFlag, brief: "Print size, digest and base64 content as JSON" } },
+    positional: {
+      kind: "tuple",
+      parameters: [image, { brief: "File inside", parse: String, placeholder: "PATH" }],
+    },
+  },
+  docs: {
+    brief: "Print a file of an image",
+    fullDescription: "  ashlar cat out/my-os_1.raw /etc/os-release",
+  },
+});
+
+export interface ExtractFlags extends OutputFlags {
+  readonly path?: string;
+}
+
+export const extractCommand = buildCommand({
+  loader: async () => (await import("../run/extract.ts")).runExtract,
+  parameters: {
+    flags: {
+      path: {
+        kind: "parsed",
+        parse: String,
+        brief: "Only what is at or below this path",
+        placeholder: "PATH",
+        optional: true,
+      },
+      json: jsonFlag,
+      quiet: { kind: "boolean", brief: "No progress and no notes", default: false },
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [image, { brief: "Directory to fill; must be empty or missing", parse: String, placeholder: "DIR" }],
+    },
+  },
+  docs: {
+    brief: "Write the files of an image to a directory",
+    fullDescription: [
+      "As root, owners, device nodes and extended attributes are restored too; otherwise what could not be restored is noted.",
+      "",
+      "  ashlar extract out/my-os_1.raw ./tree",
+    ].join("\n"),
+  },
+});

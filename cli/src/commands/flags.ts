@@ -1,0 +1,82 @@
+/** Flags that several commands share, each described once. */
+import { parseSalt, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
+
+export const jsonFlag = {
+  kind: "boolean",
+  brief: "Print the result as JSON (versioned schema)",
+  default: false,
+} as const;
+export const quietFlag = { kind: "boolean", brief: "No progress and no notes", default: false } as const;
+
+export const text = (brief: string, placeholder: string) =>
+  ({ kind: "parsed", parse: parseText, brief, placeholder, optional: true }) as const;
+
+export const workersFlag = {
+  kind: "parsed",
+  parse: parseWorkers,
+  brief: "Threads that hash; the result does not depend on it (default: the processors, at most 8)",
+  placeholder: "N",
+  optional: true,
+} as const;
+
+/** What makes a tree, for `build` and `seal` alike. */
+export const inputFlags = {
+  output: {
+    kind: "parsed",
+    parse: parseText,
+    brief: "Directory for the artifacts; made where missing",
+    placeholder: "DIR",
+  },
+  name: text("Stem of the artifacts' names (default: ID_VERSION)", "STEM"),
+  platform: text("Platform to choose from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
+  imageId: text("IMAGE_ID of the release (default: label org.opencontainers.image.title)", "ID"),
+  imageVersion: text("IMAGE_VERSION of the release (default: label org.opencontainers.image.version)", "VERSION"),
+  timestamp: {
+    kind: "parsed",
+    parse: parseTimestamp,
+    brief: "Latest time in the root (default: SOURCE_DATE_EPOCH, else the image's creation)",
+    placeholder: "TIME",
+    optional: true,
+  },
+  salt: {
+    kind: "parsed",
+    parse: parseSalt,
+    brief: "Salt of the hash tree, - for none; one for all releases of a product (default: from the image id)",
+    placeholder: "HEX",
+    optional: true,
+  },
+  tails: {
+    kind: "enum",
+    values: ["blocks", "inline"],
+    brief: "Ends of files in blocks of their own (small updates) or beside the inode (small image)",
+    default: "blocks",
+  },
+  tmpdir: text(
+    "Directory for temporary files, with room for the uncompressed layers (default: the output directory)",
+    "DIR",
+  ),
+  workers: workersFlag,
+  overwrite: { kind: "boolean", brief: "Replace artifacts that exist", default: false },
+  json: jsonFlag,
+  quiet: quietFlag,
+} as const;
+
+/** The values of {@link inputFlags} as a command gets them. */
+export interface InputFlags extends OutputFlags {
+  readonly output: string;
+  readonly name?: string | undefined;
+  readonly platform?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly imageVersion?: string | undefined;
+  readonly timestamp?: bigint | undefined;
+  readonly salt?: string | undefined;
+  readonly tails: "blocks" | "inline";
+  readonly tmpdir?: string | undefined;
+  readonly workers?: number | undefined;
+  readonly overwrite: boolean;
+}
+
+export interface OutputFlags {
+  readonly json: boolean;
+  readonly quiet?: boolean;
+}

@@ -1,0 +1,32 @@
+import { buildCommand } from "@stricli/core";
+import { type InputFlags, inputFlags } from "./flags.ts";
+
+export interface SealFlags extends InputFlags {
+  readonly hash: "sha256" | "sha512";
+}
+
+export const sealCommand = buildCommand({
+  loader: async () => (await import("../run/seal.ts")).runSeal,
+  parameters: {
+    flags: {
+      ...inputFlags,
+      hash: { kind: "enum", values: ["sha256", "sha512"], brief: "Hash algorithm of the tree", default: "sha256" },
+    },
+    aliases: { o: "output" },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { brief: "Image: oci:DIR[:TAG|@DIGEST] or oci-archive:FILE[:TAG]", parse: String, placeholder: "REF" },
+      ],
+    },
+  },
+  docs: {
+    brief: "Make an EROFS image and its dm-verity hash tree of any content",
+    fullDescription: [
+      "Writes STEM.root.erofs, STEM.root.verity and STEM.release.json with the root hash. The content need not be a",
+      "system: nothing is changed but that times are clamped.",
+      "",
+      "  ashlar seal oci:./models:v3 -o out --name models",
+    ].join("\n"),
+  },
+});

@@ -1,0 +1,22 @@
+/** Exit codes, one a class of error; documented in docs/errors.md. */
+import { type AshlarError, isAshlarError } from "@ashlar/core/errors";
+
+export const EXIT = {
+  ok: 0,
+  bug: 1,
+  usage: 2,
+  FormatError: 3,
+  UnsupportedError: 4,
+  IntegrityError: 5,
+  PolicyError: 6,
+  SourceError: 7,
+  SinkError: 8,
+  interrupted: 130,
+  terminated: 143,
+} as const satisfies Readonly<
+  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "interrupted" | "terminated", number>
+>;
+
+export function exitCodeOf(error: unknown): number {
+  return isAshlarError(error) ? EXIT[error.kind] : EXIT.bug;
+}

@@ -1,0 +1,47 @@
+/** Values of flags. Each throws an Error whose message stricli shows with the flag's name. */
+
+const SIZE = /^(\d+)([KMGT]?)(i?B)?$/i;
+const FACTORS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
+
+/** `512M`, `2G`, `1048576`: bytes, binary units, as systemd-repart and truncate take them. */
+export function parseSize(text: string): number {
+  const match = SIZE.exec(text.trim());
+  if (match === null) throw new Error(`not a size: ${text} (write 512M or 2G)`);
+  const size = Number(match[1]) * FACTORS[match[2]!.toUpperCase()]!; // the pattern admits only these letters
+  if (!Number.isSafeInteger(size)) throw new Error(`size is too large: ${text}`);
+  return size;
+}
+
+/** Seconds since 1970 (`1700000000`, `@1700000000`) or RFC 3339 (`2026-01-01T00:00:00Z`) → nanoseconds. */
+export function parseTimestamp(text: string): bigint {
+  const seconds = /^@?(-?\d{1,12})$/.exec(text.trim());
+  if (seconds !== null) return BigInt(seconds[1]!) * 1_000_000_000n; // the group always takes part
+  // Without a zone the meaning would depend on the machine.
+  if (
+    !/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/.test(text.trim()) ||
+    Number.isNaN(Date.parse(text))
+  )
+    throw new Error(`not a time: ${text} (write seconds since 1970 or 2026-01-01T00:00:00Z)`);
+  return BigInt(Date.parse(text)) * 1_000_000n;
+}
+
+export function parseWorkers(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 64) throw new Error(`not a worker count from 1 to 64: ${text}`);
+  return count;
+}
+
+/** Hexadecimal, or `-` for an empty salt, as veritysetup takes it. */
+export function parseSalt(text: string): string {
+  if (text === "-") return "";
+  if (!/^([0-9a-fA-F]{2}){1,256}$/.test(text)) throw new Error(`not a salt of 1 to 256 bytes in hexadecimal: ${text}`);
+  return text.toLowerCase();
+}
+
+export function parseSectorSize(text: string): 512 | 4096 {
+  if (text === "512") return 512;
+  if (text === "4096") return 4096;
+  throw new Error(`sector size is 512 or 4096, not ${text}`);
+}
+
+export const parseText = (text: string): string => text;

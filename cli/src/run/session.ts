@@ -1,0 +1,104 @@
+/** What surrounds every command: progress, notes, Ctrl-C, errors in one line, exit codes. */
+import process from "node:process";
+import { isAshlarError } from "@ashlar/core/errors";
+import { type Note, type Reporter, silentReporter } from "@ashlar/core/ops";
+import type { OutputFlags } from "../commands/flags.ts";
+import { EXIT, exitCodeOf } from "../exit-codes.ts";
+import { createReporter } from "../output/reporter.ts";
+
+export interface Session {
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+  /** Everything noted so far, for `--json`. */
+  readonly notes: readonly Note[];
+  /** The result for programs: one JSON document on standard output. */
+  printJson(value: unknown): void;
+  /** Lines on standard output. */
+  print(text: string): void;
+}
+
+const ERROR_SCHEMA = "ashlar.error/v1";
+
+/** Thrown by a command that has said what is wrong and wants an exit code. */
+export class Failed extends Error {
+  readonly exitCode: number;
+  constructor(exitCode: number) {
+    super(`exit code ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
+
+function interruption(): { readonly signal: AbortSignal; exitCode(): number | undefined; dispose(): void } {
+  const controller = new AbortController();
+  let code: number | undefined;
+  function onSignal(name: NodeJS.Signals): void {
+    const wanted = name === "SIGINT" ? EXIT.interrupted : EXIT.terminated;
+    if (code !== undefined) process.exit(wanted); // the second time there is no waiting
+    code = wanted;
+    controller.abort(new Error("interrupted"));
+  }
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  return {
+    signal: controller.signal,
+    exitCode: () => code,
+    dispose() {
+      process.off("SIGINT", onSignal);
+      process.off("SIGTERM", onSignal);
+    },
+  };
+}
+
+function reporterFor(flags: OutputFlags): Reporter {
+  if (flags.json || flags.quiet === true) return silentReporter;
+  return createReporter({
+    write: (text) => process.stderr.write(text),
+    isTerminal: process.stderr.isTTY === true,
+    columns: process.stderr.columns ?? 80,
+    now: () => performance.now(),
+  });
+}
+
+function reportError(error: unknown, flags: OutputFlags): void {
+  const message = error instanceof Error ? error.message : String(error);
+  if (flags.json) {
+    const known = isAshlarError(error) ? { kind: error.kind, code: error.code } : { kind: "Bug", code: "bug" };
+    process.stderr.write(`${JSON.stringify({ schema: ERROR_SCHEMA, ...known, message })}\n`);
+  } else process.stderr.write(`ashlar: ${message.split("\n").join(" ")}\n`);
+  // A bug of ours: only here does a stack help.
+  if (!isAshlarError(error) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+}
+
+/** Runs one command. Never throws; sets the exit code. */
+export async function inSession(flags: OutputFlags, action: (session: Session) => Promise<void>): Promise<void> {
+  const interrupt = interruption();
+  const notes: Note[] = [];
+  const shown = reporterFor(flags);
+  try {
+    await action({
+      reporter: {
+        start: shown.start,
+        note(note) {
+          notes.push(note);
+          shown.note(note);
+        },
+      },
+      signal: interrupt.signal,
+      notes,
+      printJson: (value) => process.stdout.write(`${JSON.stringify(value, null, 2)}\n`),
+      print: (text) => process.stdout.write(`${text}\n`),
+    });
+  } catch (error) {
+    const code = interrupt.exitCode();
+    if (code !== undefined) {
+      if (!flags.json) process.stderr.write("\nashlar: interrupted, nothing was left behind\n");
+      process.exitCode = code;
+    } else if (error instanceof Failed) process.exitCode = error.exitCode;
+    else {
+      reportError(error, flags);
+      process.exitCode = exitCodeOf(error);
+    }
+  } finally {
+    interrupt.dispose();
+  }
+}

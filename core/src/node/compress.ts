@@ -1,0 +1,21 @@
+/**
+ * Compression of what goes into an image. Never node:zlib, whose bundled libraries change with Node: zstd is a WASM
+ * build and gzip plain TypeScript, both pinned to exact versions, since their output is part of the format.
+ */
+import { compress, init } from "@bokuweb/zstd-wasm";
+import { gzipSync } from "fflate";
+import type { Compressors } from "../ops/environment.ts";
+
+/** 31 MB of a Debian initrd: level 3 gives 11.8 MB in 0.35 s, 9 gives 10.7 MB in 1.4 s, 19 gives 9.6 MB in 13.6 s (measured). */
+const ZSTD_LEVEL = 9;
+/** fflate's default; used only for kernels that cannot read zstd. */
+const GZIP_LEVEL = 6;
+
+/** Loads the WASM module. */
+export async function createCompressors(): Promise<Compressors> {
+  await init();
+  return {
+    zstd: (bytes) => compress(bytes, ZSTD_LEVEL),
+    gzip: (bytes) => gzipSync(bytes, { level: GZIP_LEVEL, mtime: 0 }),
+  };
+}

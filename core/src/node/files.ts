@@ -1,0 +1,140 @@
+/** Files and block devices as sources, and files as sparse sinks. */
+import { readSync } from "node:fs";
+import { type FileHandle, open, readFile } from "node:fs/promises";
+import { isZero } from "../bytes/index.ts";
+import { SourceError } from "../errors/index.ts";
+import { assertRange, type RandomSink, type Source } from "../source/index.ts";
+import { readFailure, writeFailure } from "./errors.ts";
+
+/** A source that holds something open. */
+export interface OpenSource extends Source {
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Reads of at most this many bytes are made synchronously: 3 µs from the page cache instead of 35 µs (measured). */
+const SYNC_READ_LIMIT = 64 * 1024;
+
+async function sizeOf(handle: FileHandle, path: string): Promise<number> {
+  const stat = await handle.stat();
+  if (stat.isFile()) return stat.size;
+  if (stat.isBlockDevice()) {
+    const major = ((stat.rdev >> 8) & 0xfff) | 0; // Linux dev_t as Node reports it: 12-bit major in bits 8..19
+    const minor = (stat.rdev & 0xff) | ((stat.rdev >> 12) & 0xfff00);
+    const sectors = await readFile(`/sys/dev/block/${major}:${minor}/size`, "latin1");
+    return Number(sectors) * 512; // sysfs counts 512-byte sectors whatever the device has
+  }
+  throw new SourceError("not-a-file", `${path}: ${stat.isDirectory() ? "is a directory" : "is not a regular file"}`, {
+    path,
+  });
+}
+
+/** Reads exactly `length` bytes at `offset`; SourceError `truncated` where the file ends before. */
+async function readExactly(handle: FileHandle, path: string, offset: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  let done = 0;
+  while (done < length) {
+    const read =
+      length <= SYNC_READ_LIMIT
+        ? readSync(handle.fd, bytes, done, length - done, offset + done)
+        : (await handle.read(bytes, done, length - done, offset + done)).bytesRead;
+    if (read === 0)
+      throw new SourceError(
+        "truncated",
+        `${path}: ends at ${offset + done}, ${length - done} more bytes were expected`,
+        {
+          path,
+          offset: offset + done,
+        },
+      );
+    done += read;
+  }
+  return bytes;
+}
+
+function handleSource(handle: FileHandle, path: string, size: number): OpenSource {
+  const close = () => handle.close();
+  return {
+    size,
+    async read(offset, length, options) {
+      assertRange(offset, length, size);
+      options?.signal?.throwIfAborted();
+      try {
+        return await readExactly(handle, path, offset, length);
+      } catch (error) {
+        throw readFailure(path, error);
+      }
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** Opens a regular file or a block device for reading. Throws SourceError. */
+export async function openFile(path: string): Promise<OpenSource> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    return handleSource(handle, path, await sizeOf(handle, path));
+  } catch (error) {
+    await handle?.close();
+    throw readFailure(path, error);
+  }
+}
+
+/** A file under construction: written anywhere, readable back, holes where zeros are. */
+export interface OutputFile extends RandomSink {
+  /** Fixes the length, in bytes. */
+  setSize(size: number): Promise<void>;
+  /** Reads what was written; valid until `close`. */
+  source(size: number): Source;
+  /** Flushes to the device. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Zeros are looked for in pieces of this many bytes, the block size of the usual file systems. */
+const HOLE_SIZE = 4096;
+
+/** The parts of `bytes` that hold something, as `[start, end)`; boundaries lie on multiples of HOLE_SIZE of the file. */
+export function* dataRuns(offset: number, bytes: Uint8Array): Generator<readonly [start: number, end: number]> {
+  let start = -1;
+  let at = 0;
+  while (at < bytes.length) {
+    const next = Math.min(bytes.length, at + HOLE_SIZE - ((offset + at) % HOLE_SIZE));
+    if (isZero(bytes.subarray(at, next))) {
+      if (start >= 0) yield [start, at];
+      start = -1;
+    } else if (start < 0) start = at;
+    at = next;
+  }
+  if (start >= 0) yield [start, bytes.length];
+}
+
+/** Makes a file that must not exist yet. Every write skips whole blocks of zeros, so each place is to be written once. */
+export async function createFile(path: string): Promise<OutputFile> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, "wx+");
+  } catch (error) {
+    throw writeFailure(path, error);
+  }
+  async function attempt<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw writeFailure(path, error);
+    }
+  }
+  return {
+    writeAt: (offset, bytes) =>
+      attempt(async () => {
+        for (const [start, end] of dataRuns(offset, bytes))
+          for (let at = start; at < end; ) at += (await handle.write(bytes, at, end - at, offset + at)).bytesWritten;
+      }),
+    setSize: (size) => attempt(() => handle.truncate(size)),
+    source: (size) => handleSource(handle, path, size),
+    sync: () => attempt(() => handle.sync()),
+    close: () => attempt(() => handle.close()),
+  };
+}

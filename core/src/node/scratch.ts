@@ -1,0 +1,63 @@
+/** Temporary files that have no name: unlinked as soon as they are open, so that no way of dying leaves one behind. */
+import { randomBytes } from "node:crypto";
+import { unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { assertRange, type ScratchSpace } from "../source/index.ts";
+import { createFile } from "./files.ts";
+
+/** Appended bytes are collected up to this many before they are written. */
+const BUFFER_SIZE = 1024 * 1024;
+
+/** @param directory where the temporary files live; it needs room for the uncompressed layers */
+export function fileScratch(directory: string): ScratchSpace {
+  return {
+    async create() {
+      const path = join(directory, `.ashlar-${randomBytes(8).toString("hex")}`);
+      const file = await createFile(path);
+      await unlink(path);
+      const buffer = new Uint8Array(BUFFER_SIZE);
+      let buffered = 0;
+      let written = 0;
+      let closed = false;
+      let flushing: Promise<void> | undefined; // readers may ask at the same time; one of them flushes
+      async function writeBuffer(): Promise<void> {
+        if (buffered === 0) return;
+        await file.writeAt(written, buffer.subarray(0, buffered));
+        written += buffered;
+        buffered = 0;
+        await file.setSize(written);
+      }
+      function flush(): Promise<void> {
+        flushing ??= writeBuffer().finally(() => {
+          flushing = undefined;
+        });
+        return flushing;
+      }
+      return {
+        get size() {
+          return written + buffered;
+        },
+        async append(bytes) {
+          if (buffered + bytes.length > BUFFER_SIZE) await flush();
+          if (bytes.length >= BUFFER_SIZE) {
+            await file.writeAt(written, bytes);
+            written += bytes.length;
+            await file.setSize(written);
+            return;
+          }
+          buffer.set(bytes, buffered);
+          buffered += bytes.length;
+        },
+        async read(offset, length, options) {
+          assertRange(offset, length, written + buffered);
+          if (offset + length > written) await flush();
+          return file.source(written).read(offset, length, options);
+        },
+        async dispose() {
+          if (!closed) await file.close();
+          closed = true;
+        },
+      };
+    },
+  };
+}

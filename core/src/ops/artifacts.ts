@@ -1,0 +1,17 @@
+/** Where an operation puts its results: all of them appear under their names, or none does. */
+import type { RandomSink, Source } from "../source/index.ts";
+
+export interface Artifact extends RandomSink {
+  setSize(size: number): Promise<void>;
+  /** What was written so far, `size` bytes of it. */
+  source(size: number): Source;
+}
+
+export interface ArtifactStore {
+  /** A new artifact, invisible until `publish`. Throws SinkError `exists` where the name is taken. */
+  create(name: string): Promise<Artifact>;
+  /** Flushes everything and gives it its names, in the order of creation, the last one being the sign that all are there. */
+  publish(): Promise<void>;
+  /** Removes what was not published. May be called at any time and more than once. */
+  discard(): Promise<void>;
+}

@@ -1,0 +1,113 @@
+/** Lays the parts out on a disk: partition tables, ESP, the sealed pair in slot A, an empty slot B, room for /var. */
+import { emitFat, planFat } from "../../formats/fat/index.ts";
+import {
+  type Designator,
+  encodeGpt,
+  type GptPartition,
+  PARTITION_FLAGS,
+  partitionType,
+  partitionUuidsFromRootHash,
+} from "../../formats/gpt/index.ts";
+import type { Hashes } from "../../hash/index.ts";
+import { chunksOf, type RandomSink, type ReadOptions, type Source } from "../../source/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import type { Architecture } from "./architecture.ts";
+import type { Extent, Geometry } from "./geometry.ts";
+import { type Identity, partitionLabels, productSeed, productUuid } from "./identity.ts";
+
+/** Label of a slot that holds nothing (sysupdate.d(5)). */
+export const EMPTY_LABEL = "_empty";
+const ESP_LABEL = "esp";
+const VAR_LABEL = "var";
+/** FAT labels are upper case by custom; firmware menus show this one. */
+const ESP_VOLUME_LABEL = "ESP";
+
+export interface DiskInput {
+  readonly geometry: Geometry;
+  readonly identity: Identity;
+  readonly architecture: Architecture;
+  readonly rootHash: Uint8Array;
+  readonly root: Source;
+  readonly hashDevice: Source;
+  readonly esp: Directory;
+}
+
+/** The partition table. UUIDs that the root hash does not give belong to the product, so that they outlive releases. */
+export function planPartitions(input: Omit<DiskInput, "root" | "hashDevice" | "esp">, hashes: Hashes): GptPartition[] {
+  const { geometry, identity, architecture, rootHash } = input;
+  const sealed = partitionUuidsFromRootHash(rootHash);
+  const labels = partitionLabels(identity);
+  const { readOnly, growFileSystem } = PARTITION_FLAGS;
+
+  function partition(
+    designator: Designator,
+    { start, size }: Extent,
+    name: string,
+    uuid: { readonly is: string } | { readonly madeFrom: string },
+    attributes: bigint,
+  ): GptPartition {
+    return {
+      typeGuid: partitionType(designator, architecture.systemd),
+      partitionGuid: "is" in uuid ? uuid.is : productUuid(hashes, identity.imageId, `partition ${uuid.madeFrom}`),
+      start,
+      size,
+      attributes,
+      name,
+    };
+  }
+
+  const { esp, slotA, slotB, variable } = geometry;
+  return [
+    partition("esp", esp, ESP_LABEL, { madeFrom: "esp" }, 0n),
+    partition("root", slotA.root, labels.root, { is: sealed.root }, readOnly),
+    partition("root-verity", slotA.verity, labels.verity, { is: sealed.verity }, readOnly),
+    partition("root-verity-sig", slotA.signature, EMPTY_LABEL, { madeFrom: "a root-verity-sig" }, readOnly),
+    partition("root", slotB.root, EMPTY_LABEL, { madeFrom: "b root" }, readOnly),
+    partition("root-verity", slotB.verity, EMPTY_LABEL, { madeFrom: "b root-verity" }, readOnly),
+    partition("root-verity-sig", slotB.signature, EMPTY_LABEL, { madeFrom: "b root-verity-sig" }, readOnly),
+    partition("var", variable, VAR_LABEL, { madeFrom: "var" }, growFileSystem),
+  ];
+}
+
+async function copy(from: Source, to: RandomSink, at: number, options: ReadOptions & Progress): Promise<void> {
+  let position = at;
+  for await (const chunk of chunksOf(from, options)) {
+    await to.writeAt(position, chunk);
+    position += chunk.length;
+    options.onProgress?.(chunk.length);
+  }
+}
+
+interface Progress {
+  /** @param amount bytes written since the last call */
+  readonly onProgress?: (amount: number) => void;
+}
+
+/** Writes the whole disk into `sink`; what stays zero is not written. */
+export async function layoutDisk(
+  input: DiskInput,
+  sink: RandomSink,
+  hashes: Hashes,
+  options: ReadOptions & Progress = {},
+): Promise<void> {
+  const { geometry, identity } = input;
+  const gpt = encodeGpt({
+    sectorSize: geometry.sectorSize,
+    diskSize: geometry.diskSize,
+    diskGuid: productUuid(hashes, identity.imageId, "disk"),
+    partitions: planPartitions(input, hashes),
+  });
+  const volumeSeed = productSeed(hashes, identity.imageId, "esp volume");
+  const esp = planFat({
+    tree: input.esp,
+    size: geometry.esp.size,
+    sectorSize: geometry.sectorSize,
+    volumeId: new DataView(volumeSeed.buffer, volumeSeed.byteOffset).getUint32(0),
+    label: ESP_VOLUME_LABEL,
+  });
+  await sink.writeAt(0, gpt.primary);
+  await emitFat(esp, sink, { ...options, at: geometry.esp.start });
+  await copy(input.root, sink, geometry.slotA.root.start, options);
+  await copy(input.hashDevice, sink, geometry.slotA.verity.start, options);
+  await sink.writeAt(gpt.backup.offset, gpt.backup.bytes);
+}

@@ -1,0 +1,3 @@
+export * from "./artifacts.ts";
+export * from "./environment.ts";
+export * from "./report.ts";

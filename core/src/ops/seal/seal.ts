@@ -1,0 +1,85 @@
+/** Tree → EROFS image, hash tree and root hash, in one pass over the data. */
+import { bytesOf, concatBytes, fromUtf8, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
+import { writeErofs } from "../../formats/erofs/index.ts";
+import {
+  buildHashTree,
+  emitHashDevice,
+  hashDeviceSize,
+  leafCollector,
+  type VerityParameters,
+} from "../../formats/verity/index.ts";
+import { forwardSink } from "../../source/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import type { Artifact } from "../artifacts.ts";
+import type { Environment } from "../environment.ts";
+
+/** Blocks of the root and of its hash tree, in bytes; the page size of every kernel that must read them. */
+export const BLOCK_SIZE = 4096;
+
+export interface SealOptions {
+  readonly verity: VerityParameters;
+  /** Of the verity superblock. Not under the root hash, but in the digest of the hash device. */
+  readonly verityUuid: Uuid;
+  readonly tails: "blocks" | "inline";
+}
+
+export interface Sealed {
+  readonly rootHash: Uint8Array;
+  /** Bytes of the EROFS image. */
+  readonly rootSize: number;
+  readonly dataBlocks: number;
+  /** Bytes of the hash device. */
+  readonly hashDeviceSize: number;
+  readonly erofsUuid: Uuid;
+  readonly inodeCount: number;
+}
+
+/** Names this use of the hash, so that an EROFS UUID never equals another value made from the same leaves. */
+const UUID_PURPOSE = "ashlar\0erofs-uuid\0";
+
+/**
+ * Writes the EROFS image of `tree` to `root` and its hash device to `hashDevice`. The EROFS UUID is made from the
+ * content: from the superblock and the digests of all other blocks.
+ */
+export async function sealTree(
+  tree: Directory,
+  root: Artifact,
+  hashDevice: Artifact,
+  options: SealOptions,
+  environment: Environment,
+): Promise<Sealed> {
+  const { hashes, blockHasher, reporter, signal } = environment;
+  const { verity } = options;
+  const leaves = leafCollector(root, blockHasher, verity);
+  let task: ReturnType<typeof reporter.start> | undefined;
+  let reported = 0;
+  const image = await writeErofs(tree, leaves, {
+    blockSize: BLOCK_SIZE,
+    tails: options.tails,
+    signal,
+    uuid: async (superblock, size) => {
+      const rest = await leaves.digestOfRest(size, hashes);
+      const name = hashes.hash("sha256", concatBytes(bytesOf(fromUtf8(UUID_PURPOSE)), superblock, rest));
+      return parseUuid(uuidFromHash(name));
+    },
+    onProgress(done, total) {
+      task ??= reporter.start("writing the root", total);
+      task.advance(done - reported);
+      reported = done;
+    },
+  });
+  await root.setSize(image.size);
+  const hashTree = await buildHashTree(await leaves.finish(image.size), verity, blockHasher);
+  await emitHashDevice(forwardSink(hashDevice), hashTree, { uuid: options.verityUuid });
+  const size = hashDeviceSize(hashTree.dataBlocks, verity);
+  await hashDevice.setSize(size);
+  task?.end();
+  return {
+    rootHash: hashTree.rootHash,
+    rootSize: image.size,
+    dataBlocks: hashTree.dataBlocks,
+    hashDeviceSize: size,
+    erofsUuid: image.uuid,
+    inodeCount: image.inodeCount,
+  };
+}
