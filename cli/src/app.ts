@@ -1,14 +1,14 @@
 /** The commands. Each is loaded when it is called, so that `--help` and `ls` do not pay for `build`. */
 import { buildApplication, buildRouteMap } from "@stricli/core";
 import packageJson from "../package.json" with { type: "json" };
-import { buildCommand_ } from "./commands/build.ts";
+import { buildDiskCommand } from "./commands/build.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
 import { sealCommand } from "./commands/seal.ts";
 import { verifyCommand } from "./commands/verify.ts";
 
 const routes = buildRouteMap({
   routes: {
-    build: buildCommand_,
+    build: buildDiskCommand,
     seal: sealCommand,
     ls: lsCommand,
     cat: catCommand,

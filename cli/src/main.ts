@@ -1,6 +1,6 @@
 /** Entry of the `ashlar` command. */
 import process from "node:process";
-import { run } from "@stricli/core";
+import { run, type StricliProcess } from "@stricli/core";
 import { app } from "./app.ts";
 import { EXIT } from "./exit-codes.ts";
 
@@ -13,6 +13,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-await run(app, process.argv.slice(2), { process });
+await run(app, process.argv.slice(2), { process: process as StricliProcess });
 // stricli counts its own failures (unknown command, bad flag) below zero; to a shell they are all wrong usage.
 if (typeof process.exitCode === "number" && process.exitCode < 0) process.exitCode = EXIT.usage;

@@ -28,6 +28,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   valibot: ["formats", "ops"],
   "@bokuweb/zstd-wasm": ["node"],
   fflate: ["node"],
+  koffi: ["node"],
 };
 
 function* sources(directory: string): Generator<string> {

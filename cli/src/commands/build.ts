@@ -4,9 +4,8 @@ import { type InputFlags, inputFlags, text } from "./flags.ts";
 
 export interface BuildFlags extends InputFlags {
   readonly kernel?: string | undefined;
-  readonly karg?: readonly string[];
+  readonly karg?: readonly string[] | undefined;
   readonly etc: "persistent" | "transient";
-  readonly tools?: string | undefined;
   readonly espSize?: number | undefined;
   readonly slotSize?: number | undefined;
   readonly varSize?: number | undefined;
@@ -16,7 +15,7 @@ export interface BuildFlags extends InputFlags {
 const size = (brief: string) =>
   ({ kind: "parsed", parse: parseSize, brief, placeholder: "SIZE", optional: true }) as const;
 
-export const buildCommand_ = buildCommand({
+export const buildDiskCommand = buildCommand({
   loader: async () => (await import("../run/build.ts")).runBuild,
   parameters: {
     flags: {

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { jsonFlag, type OutputFlags } from "./flags.ts";
+import { jsonFlag, type OutputFlags, type ProgressFlags, quietFlag } from "./flags.ts";
 
 const image = { brief: "EROFS image, disk (slot A of it) or release", parse: String, placeholder: "IMAGE" } as const;
 
@@ -43,8 +43,8 @@ export const catCommand = buildCommand({
   },
 });
 
-export interface ExtractFlags extends OutputFlags {
-  readonly path?: string;
+export interface ExtractFlags extends ProgressFlags {
+  readonly path?: string | undefined;
 }
 
 export const extractCommand = buildCommand({
@@ -59,7 +59,7 @@ export const extractCommand = buildCommand({
         optional: true,
       },
       json: jsonFlag,
-      quiet: { kind: "boolean", brief: "No progress and no notes", default: false },
+      quiet: quietFlag,
     },
     positional: {
       kind: "tuple",

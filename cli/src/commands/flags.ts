@@ -62,7 +62,7 @@ export const inputFlags = {
 } as const;
 
 /** The values of {@link inputFlags} as a command gets them. */
-export interface InputFlags extends OutputFlags {
+export interface InputFlags extends ProgressFlags {
   readonly output: string;
   readonly name?: string | undefined;
   readonly platform?: string | undefined;
@@ -78,5 +78,9 @@ export interface InputFlags extends OutputFlags {
 
 export interface OutputFlags {
   readonly json: boolean;
-  readonly quiet?: boolean;
+}
+
+/** Of commands that take their time. */
+export interface ProgressFlags extends OutputFlags {
+  readonly quiet: boolean;
 }

@@ -2,7 +2,7 @@
 import process from "node:process";
 import { isAshlarError } from "@ashlar/core/errors";
 import { type Note, type Reporter, silentReporter } from "@ashlar/core/ops";
-import type { OutputFlags } from "../commands/flags.ts";
+import type { OutputFlags, ProgressFlags } from "../commands/flags.ts";
 import { EXIT, exitCodeOf } from "../exit-codes.ts";
 import { createReporter } from "../output/reporter.ts";
 
@@ -49,7 +49,9 @@ function interruption(): { readonly signal: AbortSignal; exitCode(): number | un
   };
 }
 
-function reporterFor(flags: OutputFlags): Reporter {
+type SessionFlags = OutputFlags & Partial<ProgressFlags>;
+
+function reporterFor(flags: SessionFlags): Reporter {
   if (flags.json || flags.quiet === true) return silentReporter;
   return createReporter({
     write: (text) => process.stderr.write(text),
@@ -70,7 +72,7 @@ function reportError(error: unknown, flags: OutputFlags): void {
 }
 
 /** Runs one command. Never throws; sets the exit code. */
-export async function inSession(flags: OutputFlags, action: (session: Session) => Promise<void>): Promise<void> {
+export async function inSession(flags: SessionFlags, action: (session: Session) => Promise<void>): Promise<void> {
   const interrupt = interruption();
   const notes: Note[] = [];
   const shown = reporterFor(flags);

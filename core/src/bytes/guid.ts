@@ -26,7 +26,7 @@ export function swapGuid(bytes: Uint8Array): Uint8Array {
 
 /** Sets the version nibble and the variant bits of RFC 9562 on a copy of the first 16 bytes of `hash`. */
 export function uuidFromHash(hash: Uint8Array, version: 4 | 8 = 8): Uuid {
-  const bytes = hash.slice(0, 16);
+  const bytes = new Uint8Array(hash.subarray(0, 16)); // a copy even of a Buffer, whose slice is a view
   bytes[6] = (bytes[6]! & 0x0f) | (version << 4);
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   return formatUuid(bytes);

@@ -1,5 +1,5 @@
 /** Where an operation puts its results: all of them appear under their names, or none does. */
-import type { RandomSink, Source } from "../source/index.ts";
+import { chunksOf, type RandomSink, type ReadOptions, type Source } from "../source/index.ts";
 
 export interface Artifact extends RandomSink {
   setSize(size: number): Promise<void>;
@@ -14,4 +14,19 @@ export interface ArtifactStore {
   publish(): Promise<void>;
   /** Removes what was not published. May be called at any time and more than once. */
   discard(): Promise<void>;
+}
+
+export interface CopyOptions extends ReadOptions {
+  /** @param amount bytes written since the last call */
+  readonly onProgress?: (amount: number) => void;
+}
+
+/** Copies all of `from` to `to`, starting at byte `at` of it. */
+export async function copySource(from: Source, to: RandomSink, at: number, options: CopyOptions = {}): Promise<void> {
+  let position = at;
+  for await (const chunk of chunksOf(from, options)) {
+    await to.writeAt(position, chunk);
+    position += chunk.length;
+    options.onProgress?.(chunk.length);
+  }
 }

@@ -9,11 +9,13 @@ import {
   partitionUuidsFromRootHash,
 } from "../../formats/gpt/index.ts";
 import type { Hashes } from "../../hash/index.ts";
-import { chunksOf, type RandomSink, type ReadOptions, type Source } from "../../source/index.ts";
+import type { RandomSink, Source } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
+import { type CopyOptions, copySource } from "../artifacts.ts";
+import { type Identity, partitionLabels } from "../release/identity.ts";
+import { productSeed, productUuid } from "../seal/product.ts";
 import type { Architecture } from "./architecture.ts";
 import type { Extent, Geometry } from "./geometry.ts";
-import { type Identity, partitionLabels, productSeed, productUuid } from "./identity.ts";
 
 /** Label of a slot that holds nothing (sysupdate.d(5)). */
 export const EMPTY_LABEL = "_empty";
@@ -69,26 +71,12 @@ export function planPartitions(input: Omit<DiskInput, "root" | "hashDevice" | "e
   ];
 }
 
-async function copy(from: Source, to: RandomSink, at: number, options: ReadOptions & Progress): Promise<void> {
-  let position = at;
-  for await (const chunk of chunksOf(from, options)) {
-    await to.writeAt(position, chunk);
-    position += chunk.length;
-    options.onProgress?.(chunk.length);
-  }
-}
-
-interface Progress {
-  /** @param amount bytes written since the last call */
-  readonly onProgress?: (amount: number) => void;
-}
-
 /** Writes the whole disk into `sink`; what stays zero is not written. */
 export async function layoutDisk(
   input: DiskInput,
   sink: RandomSink,
   hashes: Hashes,
-  options: ReadOptions & Progress = {},
+  options: CopyOptions = {},
 ): Promise<void> {
   const { geometry, identity } = input;
   const gpt = encodeGpt({
@@ -107,7 +95,7 @@ export async function layoutDisk(
   });
   await sink.writeAt(0, gpt.primary);
   await emitFat(esp, sink, { ...options, at: geometry.esp.start });
-  await copy(input.root, sink, geometry.slotA.root.start, options);
-  await copy(input.hashDevice, sink, geometry.slotA.verity.start, options);
+  await copySource(input.root, sink, geometry.slotA.root.start, options);
+  await copySource(input.hashDevice, sink, geometry.slotA.verity.start, options);
   await sink.writeAt(gpt.backup.offset, gpt.backup.bytes);
 }

@@ -16,10 +16,10 @@ import {
   regularFile,
   removeNode,
   resolvePath,
-  walkTree,
 } from "../../tree/index.ts";
+import type { Identity } from "../release/identity.ts";
 import type { Note } from "../report.ts";
-import type { Identity } from "./identity.ts";
+import { clampTimes } from "../seal/times.ts";
 import { MAX_OS_RELEASE, setOsRelease } from "./os-release.ts";
 
 export interface NormalisePolicy {
@@ -147,17 +147,6 @@ async function stampOsRelease(root: Directory, identity: Identity, mtime: bigint
     throw new FormatError("no-os-release", "/usr/lib/os-release: not in the image; every system must have one", {
       path: "/usr/lib/os-release",
     });
-}
-
-function clampTimes(root: Directory, clamp: bigint): void {
-  for (const { node } of walkTree(root)) if (node.mtime > clamp) node.mtime = clamp;
-}
-
-/** The newest time in the tree, for input that says no creation time of its own. */
-export function newestTime(root: Directory): bigint {
-  let newest = 0n;
-  for (const { node } of walkTree(root)) if (node.mtime > newest) newest = node.mtime;
-  return newest;
 }
 
 /** The bytes of os-release as the tree has them. Throws FormatError `no-os-release`. */

@@ -1,5 +1,5 @@
 /** Tree → EROFS image, hash tree and root hash, in one pass over the data. */
-import { bytesOf, concatBytes, fromUtf8, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
+import { concatBytes, encodeUtf8, fromHex, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
 import {
   buildHashTree,
@@ -8,13 +8,30 @@ import {
   leafCollector,
   type VerityParameters,
 } from "../../formats/verity/index.ts";
+import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
 import { forwardSink } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
+import { productSeed } from "./product.ts";
 
 /** Blocks of the root and of its hash tree, in bytes; the page size of every kernel that must read them. */
 export const BLOCK_SIZE = 4096;
+
+/** @param salt hexadecimal; by default one that all releases of the product share, so that their leaves compare */
+export function verityParameters(
+  hashes: Hashes,
+  algorithm: HashAlgorithm,
+  product: string,
+  salt: string | undefined,
+): VerityParameters {
+  return {
+    algorithm,
+    salt: salt === undefined ? productSeed(hashes, product, "verity salt") : fromHex(salt),
+    dataBlockSize: BLOCK_SIZE,
+    hashBlockSize: BLOCK_SIZE,
+  };
+}
 
 export interface SealOptions {
   readonly verity: VerityParameters;
@@ -59,7 +76,7 @@ export async function sealTree(
     signal,
     uuid: async (superblock, size) => {
       const rest = await leaves.digestOfRest(size, hashes);
-      const name = hashes.hash("sha256", concatBytes(bytesOf(fromUtf8(UUID_PURPOSE)), superblock, rest));
+      const name = hashes.hash("sha256", concatBytes(encodeUtf8(UUID_PURPOSE), superblock, rest));
       return parseUuid(uuidFromHash(name));
     },
     onProgress(done, total) {

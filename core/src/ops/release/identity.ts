@@ -1,7 +1,9 @@
 /** What a release is called: IMAGE_ID and IMAGE_VERSION of os-release(5), and what is derived from them. */
-import { encodeUtf8, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
-import type { Hashes } from "../../hash/index.ts";
+
+/** OCI annotations that name an image (image-spec, annotations.md). */
+export const LABEL_TITLE = "org.opencontainers.image.title";
+export const LABEL_VERSION = "org.opencontainers.image.version";
 
 export interface Identity {
   readonly imageId: string;
@@ -10,9 +12,6 @@ export interface Identity {
 
 /** GPT partition names have room for this many UTF-16 units (UEFI 2.10, table 5.8). */
 export const MAX_LABEL = 36;
-
-const LABEL_TITLE = "org.opencontainers.image.title";
-const LABEL_VERSION = "org.opencontainers.image.version";
 
 const IMAGE_ID = /^[a-z0-9][a-z0-9.-]*$/;
 const IMAGE_VERSION = /^[0-9A-Za-z][0-9A-Za-z.~^-]*$/;
@@ -69,14 +68,4 @@ export function stemOf({ imageId, imageVersion }: Identity): string {
 
 export function partitionLabels(identity: Identity): { readonly root: string; readonly verity: string } {
   return { root: stemOf(identity), verity: `${stemOf(identity)}_verity` };
-}
-
-/** A value that every release of a product shares: 32 bytes from the product's id and a purpose. */
-export function productSeed(hashes: Hashes, imageId: string, purpose: string): Uint8Array {
-  return hashes.hash("sha256", encodeUtf8(`ashlar\0${purpose}\0${imageId}`));
-}
-
-/** A UUID that every release of a product shares. */
-export function productUuid(hashes: Hashes, imageId: string, purpose: string): Uuid {
-  return uuidFromHash(productSeed(hashes, imageId, purpose));
 }

@@ -1,0 +1,1 @@
+export { type DlopenNote, type Elf, isElf, parseElf } from "./read.ts";

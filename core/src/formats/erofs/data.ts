@@ -1,0 +1,79 @@
+/** Second step of writing: file contents into whole blocks, strictly forward, in canonical order. */
+import { alignUp } from "../../bytes/index.ts";
+import type { BlockWriter } from "./blocks.ts";
+import type { InodeTable, PlannedInode } from "./inodes.ts";
+import { type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
+
+/** Where a file's data lies. Compressed and chunked kinds come with issue 6. */
+export type Extent =
+  /** All of it in whole blocks from `startBlock` on, the last one zero-padded. An empty file has block 0. */
+  | { readonly kind: "plain"; readonly startBlock: number }
+  /** All but the last `tailSize` bytes in whole blocks; these stand behind the inode. */
+  | { readonly kind: "inline"; readonly startBlock: number; readonly tailSize: number };
+
+/** By index of the inode table; undefined for all but regular files. */
+export type Extents = readonly (Extent | undefined)[];
+
+export interface StoreOptions {
+  /** Bytes. */
+  readonly blockSize: number;
+  /** `blocks`: a tail has its own block. `inline`: behind the inode, where one block has room for both. */
+  readonly tails: "blocks" | "inline";
+  readonly signal?: AbortSignal | undefined;
+  /** After each piece: bytes of content just stored. */
+  readonly onStored?: ((bytes: number) => void) | undefined;
+}
+
+/**
+ * Writes every file's blocks from the writer's position on and tells where they are.
+ * Throws what {@link readAhead} and the sink throw.
+ */
+export async function storeData(table: InodeTable, writer: BlockWriter, options: StoreOptions): Promise<Extents> {
+  const { blockSize, signal, onStored } = options;
+  const extents = placeData(table, writer.position / blockSize, options);
+  for await (const { bytes, isLast } of readAhead(blockReads(table, extents), { signal })) {
+    const full = writer.append(bytes);
+    if (full !== undefined) await full;
+    if (isLast) {
+      const padded = writer.zerosUpTo(alignUp(writer.position, blockSize));
+      if (padded !== undefined) await padded;
+    }
+    onStored?.(bytes.length);
+  }
+  return extents;
+}
+
+function placeData(table: InodeTable, firstBlock: number, { blockSize, tails }: StoreOptions): Extent[] {
+  const extents: Extent[] = new Array(table.inodes.length);
+  let block = firstBlock;
+  for (const [i, inode] of table.inodes.entries()) {
+    if (inode.node.type !== "file") continue;
+    const { size } = inode.node.content;
+    const tailSize = size % blockSize;
+    const isInline = tails === "inline" && tailSize > 0 && fitsOneBlock(inode, tailSize, blockSize);
+    const blocks = isInline ? Math.floor(size / blockSize) : Math.ceil(size / blockSize);
+    const startBlock = blocks === 0 ? 0 : block;
+    extents[i] = isInline ? { kind: "inline", startBlock, tailSize } : { kind: "plain", startBlock };
+    block += blocks;
+  }
+  return extents;
+}
+
+/** Whether `size` bytes behind the inode can be in one block together with it, wherever that block starts. */
+export function fitsOneBlock(inode: PlannedInode, size: number, blockSize: number): boolean {
+  return inode.headSize + size <= blockSize;
+}
+
+/** What goes into blocks, in pieces. */
+function* blockReads(table: InodeTable, extents: Extents): Generator<PlannedRead> {
+  for (const [i, inode] of table.inodes.entries()) {
+    const extent = extents[i];
+    if (inode.node.type !== "file" || extent === undefined) continue;
+    const { content } = inode.node;
+    const size = content.size - (extent.kind === "inline" ? extent.tailSize : 0);
+    for (let offset = 0; offset < size; offset += READ_SIZE) {
+      const length = Math.min(READ_SIZE, size - offset);
+      yield { source: content, path: inode.path, offset, length, isLast: offset + length === size };
+    }
+  }
+}

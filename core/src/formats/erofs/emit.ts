@@ -1,0 +1,169 @@
+/** Fourth step of writing: the planned metadata as bytes, strictly forward, and the superblock. */
+import { type ByteString, bytesOf, crc32cRegister } from "../../bytes/index.ts";
+import { type Directory, type Node, TYPE_BITS } from "../../tree/index.ts";
+import type { BlockWriter } from "./blocks.ts";
+import { encodeDirectoryBlock } from "./directories.ts";
+import {
+  COMPAT,
+  checksummedSize,
+  DATA_LAYOUTS,
+  FORMAT_EXTENDED,
+  FORMAT_LAYOUT_SHIFT,
+  headSize,
+  INODE_SLOT_SIZE,
+  RawInodeCompact,
+  RawInodeExtended,
+  RawSuperblock,
+  SUPERBLOCK_MAGIC,
+  SUPERBLOCK_OFFSET,
+} from "./format.ts";
+import { splitTime } from "./inodes.ts";
+import type { InodePlace, MetadataPlan } from "./plan.ts";
+import { type PlannedRead, readAhead } from "./read-ahead.ts";
+import { encodeXattrBody, xattrICount } from "./xattrs.ts";
+
+export interface EmitOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** After each tail: bytes of content just stored. */
+  readonly onStored?: ((bytes: number) => void) | undefined;
+}
+
+/** Writes everything behind the data, up to the end of the image. The writer stands at the plan's metaBlock. */
+export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, options: EmitOptions = {}): Promise<void> {
+  const { table, blockSize, places } = plan;
+  const metaStart = plan.metaBlock * blockSize;
+  const tails = readAhead(tailReads(plan), { signal: options.signal });
+  for (const [i, place] of places.entries()) {
+    const inode = table.inodes[i]!; // same length
+    await writer.zerosUpTo(metaStart + place.nid * INODE_SLOT_SIZE);
+    await writer.append(encodeInode(plan, i));
+    if (inode.xattrs !== undefined) await writer.append(encodeXattrBody(inode.xattrs));
+    if (place.inlineSize === 0) continue;
+    if (inode.node.type === "file") {
+      const tail = await tails.next();
+      if (tail.done) throw new RangeError("fewer tails than planned"); // tailReads and this loop agree
+      await writer.append(tail.value.bytes);
+      options.onStored?.(tail.value.bytes.length);
+    } else if (inode.node.type === "symlink") await writer.append(bytesOf(inode.node.target));
+    else await writer.append(directoryBlock(plan, i, place.directory!.blockStarts.length - 1)); // the third inline kind
+  }
+  for (const i of plan.outOfLine) {
+    const place = places[i]!; // an index of places
+    const { node } = table.inodes[i]!; // same length
+    await writer.zerosUpTo(place.startBlock * blockSize);
+    if (node.type === "symlink") await writer.append(bytesOf(node.target));
+    else {
+      const blocks = Math.ceil((place.size - place.inlineSize) / blockSize);
+      for (let block = 0; block < blocks; block++) {
+        await writer.zerosUpTo((place.startBlock + block) * blockSize);
+        await writer.append(directoryBlock(plan, i, block));
+      }
+    }
+  }
+  if (plan.xattrBlock > 0) await writer.zerosUpTo(plan.xattrBlock * blockSize);
+  for (const entry of table.xattrs.shared) await writer.append(entry);
+  await writer.zerosUpTo(plan.blockCount * blockSize);
+}
+
+function* tailReads({ table, places }: MetadataPlan): Generator<PlannedRead> {
+  for (const [i, { inlineSize, size }] of places.entries()) {
+    const { node, path } = table.inodes[i]!; // same length
+    if (node.type === "file" && inlineSize > 0)
+      yield { source: node.content, path, offset: size - inlineSize, length: inlineSize, isLast: true };
+  }
+}
+
+function directoryBlock({ table, places }: MetadataPlan, index: number, block: number): Uint8Array {
+  const inode = table.inodes[index]!; // the caller's index
+  const directory = inode.node as Directory; // only directories have a directory layout
+  return encodeDirectoryBlock(places[index]!.directory!, block, (name: ByteString) => {
+    if (name === ".") return { nid: places[index]!.nid, type: "directory" };
+    if (name === "..") return { nid: places[inode.parent]!.nid, type: "directory" };
+    const node = directory.entries.get(name)!; // names of the layout are keys
+    return { nid: places[table.indexOf.get(node)!]!.nid, type: node.type };
+  });
+}
+
+function encodeInode({ table, places }: MetadataPlan, index: number): Uint8Array {
+  const { node, isExtended, links, xattrs } = table.inodes[index]!; // the caller's index
+  const place = places[index]!;
+  const layout = DATA_LAYOUTS.indexOf(place.layout) << FORMAT_LAYOUT_SHIFT;
+  const common = {
+    format: layout | (isExtended ? FORMAT_EXTENDED : 0),
+    xattrICount: xattrICount(xattrs),
+    mode: TYPE_BITS[node.type] | node.mode,
+    fileSize: place.size,
+    u: unionField(node, place),
+    ino: index + 1,
+    uid: node.uid,
+    gid: node.gid,
+  };
+  if (!isExtended) return RawInodeCompact.encode({ ...common, nb: links, mtime: 0, reserved: 0 });
+  const time = splitTime(node.mtime);
+  return RawInodeExtended.encode({
+    ...common,
+    nb: 0,
+    mtime: BigInt.asUintN(64, time.seconds),
+    mtimeNsec: time.nanoseconds,
+    nlink: links,
+    reserved: new Uint8Array(0),
+  });
+}
+
+/** i_u: the device as Linux's new_encode_dev packs it (8 low bits of minor, 12 of major, 12 high bits of minor). */
+function unionField(node: Node, place: InodePlace): number {
+  if (node.type !== "character" && node.type !== "block") return place.startBlock;
+  return ((node.minor & 0xff) | (node.major << 8) | ((node.minor & ~0xff) << 12)) >>> 0;
+}
+
+export interface SuperblockOptions {
+  /** At most 15 bytes. */
+  readonly volumeName: Uint8Array;
+  /** 16 bytes in text order. */
+  readonly uuid: Uint8Array;
+}
+
+/** The 128 bytes, without a checksum. */
+export function encodeSuperblock(plan: MetadataPlan, { uuid, volumeName }: SuperblockOptions): Uint8Array {
+  const none = new Uint8Array(0);
+  return RawSuperblock.encode({
+    magic: SUPERBLOCK_MAGIC,
+    checksum: 0,
+    featureCompat: COMPAT.superblockChecksum | COMPAT.mtime,
+    blockBits: Math.log2(plan.blockSize),
+    extensionSlots: 0,
+    rootNidOrBlocksHi: plan.places[0]!.nid, // the root is always there
+    inodeCount: plan.places.length,
+    epoch: BigInt.asUintN(64, plan.table.epoch.seconds),
+    fixedNsec: plan.table.epoch.nanoseconds,
+    blocksLo: plan.blockCount,
+    metaBlock: plan.metaBlock,
+    xattrBlock: plan.xattrBlock,
+    uuid,
+    volumeName,
+    featureIncompat: 0,
+    compression: 0,
+    extraDevices: 0,
+    deviceTableSlot: 0,
+    dirBlockBits: 0,
+    xattrPrefixCount: 0,
+    xattrPrefixStart: 0,
+    packedNid: 0n,
+    xattrFilter: 0,
+    isharePrefixId: 0,
+    reserved: none,
+    buildTime: 0,
+    rootNid64: 0n,
+    reserved2: none,
+  });
+}
+
+/** The blocks before the data: zeros and the superblock, its checksum set. */
+export function encodeHead(superblock: Uint8Array, blockSize: number): Uint8Array {
+  const head = new Uint8Array(headSize(blockSize));
+  head.set(superblock, SUPERBLOCK_OFFSET);
+  const { offset } = RawSuperblock.fields.checksum;
+  const covered = head.subarray(SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET + checksummedSize(blockSize));
+  new DataView(head.buffer).setUint32(SUPERBLOCK_OFFSET + offset, crc32cRegister(covered, 0xffffffff), true);
+  return head;
+}

@@ -1,0 +1,177 @@
+/**
+ * EROFS on-disk structures, byte for byte. Nothing here interprets; see read.ts and write.ts.
+ * Spec: Linux fs/erofs/erofs_fs.h (GPL-2.0 or Apache-2.0; struct named at each table), as of 6.18.
+ */
+import { defineStruct, le, raw, u8 } from "../../bytes/index.ts";
+
+export const SUPERBLOCK_OFFSET = 1024; // bytes; leaves room for an x86 boot sector
+export const SUPERBLOCK_MAGIC = 0xe0f5e1e2;
+export const INODE_SLOT_SIZE = 32; // bytes; a nid counts these slots from the metadata start
+export const MIN_BLOCK_BITS = 9;
+export const MAX_BLOCK_BITS = 16;
+export const MAX_NAME_SIZE = 255; // bytes
+export const MAX_SYMLINK_SIZE = 4095; // bytes; PATH_MAX without the terminator
+export const NULL_BLOCK = 0xffffffff; // block address of a hole in a chunk table
+
+/** Compatible features: a reader may ignore them. */
+export const COMPAT = { superblockChecksum: 0x1, mtime: 0x2 } as const;
+
+/** Incompatible features by bit, under the name or names the kernel has for it. */
+export const INCOMPAT_NAMES: Readonly<Record<number, string>> = {
+  1: "ZERO_PADDING",
+  2: "COMPR_CFGS/BIG_PCLUSTER",
+  4: "CHUNKED_FILE",
+  8: "DEVICE_TABLE/COMPR_HEAD2",
+  16: "ZTAILPACKING",
+  32: "FRAGMENTS/DEDUPE",
+  64: "XATTR_PREFIXES",
+  128: "48BIT",
+  256: "METABOX",
+};
+
+/** struct erofs_super_block: the 128 bytes every image has. Extension slots of 16 bytes may follow. */
+export const RawSuperblock = /* @__PURE__ */ defineStruct("erofs.superblock", 128, {
+  magic: le.u32(0),
+  checksum: le.u32(4), // crc32c register, see superblockChecksum
+  featureCompat: le.u32(8),
+  blockBits: u8(12), // log2 of the block size in bytes
+  extensionSlots: u8(13), // each 16 bytes
+  rootNidOrBlocksHi: le.u16(14), // union rb: root nid, or bits 32..47 of the block count (48BIT)
+  inodeCount: le.u64(16),
+  epoch: le.u64Bits(24), // signed seconds; mtime of compact inodes
+  fixedNsec: le.u32(32), // nanoseconds of every compact inode's mtime
+  blocksLo: le.u32(36), // blocks
+  metaBlock: le.u32(40), // block where inode slots start
+  xattrBlock: le.u32(44), // block where shared xattrs start
+  uuid: raw(48, 16), // in text order
+  volumeName: raw(64, 16), // NUL-terminated: 5.15 refuses a name that fills the field
+  featureIncompat: le.u32(80),
+  compression: le.u16(84), // union u1: algorithm bitmap, or LZ4 max distance
+  extraDevices: le.u16(86),
+  deviceTableSlot: le.u16(88), // byte offset / 128
+  dirBlockBits: u8(90), // log2 of directory block size / block size
+  xattrPrefixCount: u8(91),
+  xattrPrefixStart: le.u32(92), // byte offset / 4
+  packedNid: le.u64Bits(96),
+  xattrFilter: u8(104),
+  isharePrefixId: u8(105),
+  reserved: raw(106, 2),
+  buildTime: le.u32(108), // seconds after epoch (48BIT)
+  rootNid64: le.u64Bits(112), // root nid when 48BIT is set
+  reserved2: raw(120, 8),
+});
+
+/** struct erofs_inode_compact */
+export const RawInodeCompact = /* @__PURE__ */ defineStruct("erofs.inode.compact", 32, {
+  format: le.u16(0), // bit 0: extended; bits 1..3: data layout; bit 4: nlink is 1 (48BIT)
+  xattrICount: le.u16(2), // 0, or 1 + (xattr bytes - 12) / 4
+  mode: le.u16(4),
+  nb: le.u16(6), // union i_nb: nlink, or high bits of the block address
+  fileSize: le.u32(8), // bytes
+  mtime: le.u32(12), // seconds after the superblock's epoch (48BIT), else reserved
+  u: le.u32(16), // union i_u: start block, device number, compressed blocks or chunk format
+  ino: le.u32(20), // 32-bit stat only
+  uid: le.u16(24),
+  gid: le.u16(26),
+  reserved: le.u32(28),
+});
+
+/** struct erofs_inode_extended */
+export const RawInodeExtended = /* @__PURE__ */ defineStruct("erofs.inode.extended", 64, {
+  format: le.u16(0),
+  xattrICount: le.u16(2),
+  mode: le.u16(4),
+  nb: le.u16(6), // union i_nb: high bits of the block address (48BIT), else reserved
+  fileSize: le.u64(8), // bytes
+  u: le.u32(16),
+  ino: le.u32(20),
+  uid: le.u32(24),
+  gid: le.u32(28),
+  mtime: le.u64Bits(32), // signed seconds since 1970
+  mtimeNsec: le.u32(40), // nanoseconds
+  nlink: le.u32(44),
+  reserved: raw(48, 16),
+});
+
+export const FORMAT_EXTENDED = 1; // bit 0 of an inode's format
+export const FORMAT_LAYOUT_SHIFT = 1;
+export const FORMAT_LAYOUT_MASK = 7;
+export const FORMAT_KNOWN_BITS = 0xf; // without 48BIT
+
+/** Index is the on-disk value, bits 1..3 of an inode's `format`. */
+export const DATA_LAYOUTS = [
+  "flat-plain",
+  "compressed-full",
+  "flat-inline",
+  "compressed-compact",
+  "chunk-based",
+] as const;
+export type DataLayout = (typeof DATA_LAYOUTS)[number];
+
+export const CHUNK_BITS_MASK = 0x1f; // of the chunk format: log2 of chunk size / block size
+export const CHUNK_INDEXES = 0x20; // 8-byte indexes instead of 4-byte block addresses
+
+/** __le32 block address: an entry of a chunk table without CHUNK_INDEXES. */
+export const RawChunkAddress = /* @__PURE__ */ defineStruct("erofs.chunk.address", 4, { block: le.u32(0) });
+
+/** struct erofs_inode_chunk_index */
+export const RawChunkIndex = /* @__PURE__ */ defineStruct("erofs.chunk.index", 8, {
+  blockHi: le.u16(0), // bits 32..47 of the block address (48BIT)
+  deviceId: le.u16(2), // 0: this device
+  block: le.u32(4),
+});
+
+/** struct erofs_dirent: `count` of them open each directory block, then the names follow. */
+export const RawDirent = /* @__PURE__ */ defineStruct("erofs.dirent", 12, {
+  nid: le.u64Bits(0),
+  nameOffset: le.u16(8), // bytes from the start of the directory block; the first one gives the count
+  fileType: u8(10), // generic FT_* value, see FILE_TYPES
+  reserved: u8(11),
+});
+
+/** FT_* of Linux fs_types: index is the on-disk value. */
+export const FILE_TYPES = [undefined, "file", "directory", "character", "block", "fifo", "socket", "symlink"] as const;
+
+/** struct erofs_xattr_ibody_header; shared ids (u32 each) and inline entries follow. */
+export const RawXattrHeader = /* @__PURE__ */ defineStruct("erofs.xattr.header", 12, {
+  nameFilter: le.u32(0), // bloom filter, meaningful only with XATTR_FILTER
+  sharedCount: u8(4),
+  reserved: raw(5, 7),
+});
+
+/** A shared xattr id: 4-byte units from the shared area's start. */
+export const RawXattrId = /* @__PURE__ */ defineStruct("erofs.xattr.id", 4, { id: le.u32(0) });
+export const XATTR_UNIT = 4; // bytes; entries are aligned to it
+
+/** struct erofs_xattr_entry; name (without its prefix) and value follow, then zeros up to XATTR_UNIT. */
+export const RawXattrEntry = /* @__PURE__ */ defineStruct("erofs.xattr.entry", 4, {
+  nameSize: u8(0), // bytes
+  nameIndex: u8(1), // index in XATTR_PREFIXES; bit 7: a long prefix
+  valueSize: le.u16(2), // bytes
+});
+
+/** Name prefixes; index is the on-disk value. `whole` names have nothing after the prefix. */
+export const XATTR_PREFIXES: readonly ({ readonly prefix: string; readonly whole: boolean } | undefined)[] = [
+  undefined,
+  { prefix: "user.", whole: false },
+  { prefix: "system.posix_acl_access", whole: true },
+  { prefix: "system.posix_acl_default", whole: true },
+  { prefix: "trusted.", whole: false },
+  undefined, // lustre.: never in use outside its own kernel
+  { prefix: "security.", whole: false },
+];
+
+/** Bytes from SUPERBLOCK_OFFSET on that the checksum covers (erofs_superblock_csum_verify). */
+export function checksummedSize(blockSize: number): number {
+  return blockSize > SUPERBLOCK_OFFSET ? blockSize - SUPERBLOCK_OFFSET : blockSize;
+}
+
+/** Bytes at the start of the image that hold the superblock, in whole blocks: one block where it has 2 KiB or more. */
+export function headSize(blockSize: number): number {
+  return Math.ceil((SUPERBLOCK_OFFSET + checksummedSize(blockSize)) / blockSize) * blockSize;
+}
+
+/** Bytes of inline xattrs, header included, that an inode's `xattrICount` stands for. */
+export function xattrBodySize(xattrICount: number): number {
+  return xattrICount === 0 ? 0 : RawXattrHeader.size + (xattrICount - 1) * XATTR_UNIT;
+}

@@ -1,0 +1,98 @@
+/** Reads file contents ahead of their use, in order, within a bounded window. */
+import type { ByteString } from "../../bytes/index.ts";
+import {
+  FormatError,
+  IntegrityError,
+  isAshlarError,
+  PolicyError,
+  SinkError,
+  SourceError,
+  UnsupportedError,
+} from "../../errors/index.ts";
+import type { Source } from "../../source/index.ts";
+import { showPath } from "../../tree/index.ts";
+
+export const READ_SIZE = 1024 * 1024; // bytes of one read
+const WINDOW_BYTES = 4 * READ_SIZE; // asked for and not yet handed on
+const WINDOW_READS = 64; // small files are read this many at a time
+
+export interface PlannedRead {
+  readonly source: Source;
+  /** For errors. */
+  readonly path: ByteString;
+  readonly offset: number;
+  readonly length: number;
+  /** Nothing of this file follows. */
+  readonly isLast: boolean;
+}
+
+export interface DoneRead {
+  readonly bytes: Uint8Array;
+  readonly isLast: boolean;
+}
+
+/**
+ * The bytes of each read, in order. The source's own error is thrown again with the path in front; SourceError
+ * `short-read` where a source gives another length than asked, `read-failed` for errors that are not ours.
+ */
+export async function* readAhead(
+  reads: Iterable<PlannedRead>,
+  { signal }: { readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<DoneRead> {
+  const planned = reads[Symbol.iterator]();
+  const waiting: { readonly read: PlannedRead; readonly bytes: Promise<Uint8Array> }[] = [];
+  let head = 0; // waiting[0..head) are done; dropped in bulk, since shift() on a long array is slow
+  let bytesWaiting = 0;
+  let next = planned.next();
+  for (;;) {
+    while (!next.done && waiting.length - head < WINDOW_READS && (bytesWaiting === 0 || bytesWaiting < WINDOW_BYTES)) {
+      const read = next.value;
+      const bytes = checkedRead(read, signal);
+      bytes.catch(() => {}); // thrown when its turn comes; one that is never reached must not reach the host
+      waiting.push({ read, bytes });
+      bytesWaiting += read.length;
+      next = planned.next();
+    }
+    const first = waiting[head];
+    if (first === undefined) return;
+    signal?.throwIfAborted();
+    const bytes = await first.bytes;
+    head++;
+    if (head === WINDOW_READS) {
+      waiting.splice(0, head);
+      head = 0;
+    }
+    bytesWaiting -= first.read.length;
+    yield { bytes, isLast: first.read.isLast };
+  }
+}
+
+async function checkedRead(read: PlannedRead, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await read.source.read(read.offset, read.length, signal === undefined ? undefined : { signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw withPath(error, showPath(read.path));
+  }
+  if (bytes.length !== read.length) {
+    const path = showPath(read.path);
+    throw new SourceError(
+      "short-read",
+      `${path}: its source gave ${bytes.length} bytes at ${read.offset}, ${read.length} were asked for`,
+      { path, offset: read.offset, expected: read.length, actual: bytes.length },
+    );
+  }
+  return bytes;
+}
+
+const CLASSES = { FormatError, IntegrityError, PolicyError, SinkError, SourceError, UnsupportedError };
+
+/** The same class and code, so that an integrity error stays one. */
+function withPath(error: unknown, path: string): Error {
+  if (!isAshlarError(error)) {
+    const reason = error instanceof Error ? error.message : String(error);
+    return new SourceError("read-failed", `${path}: cannot be read: ${reason}`, { path, cause: error });
+  }
+  return new CLASSES[error.kind](error.code, `${path}: ${error.message}`, { ...error.details, path, cause: error });
+}

@@ -1,0 +1,114 @@
+/**
+ * Writes a tree as an uncompressed EROFS image, strictly forward but for the first block. Linux 5.4 and later mount it.
+ * The steps stand in inodes.ts, data.ts, plan.ts and emit.ts; the layout in README.md.
+ */
+import { encodeUtf8, formatUuid, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
+import { type Hashes, pureHashes } from "../../hash/index.ts";
+import type { RandomSink } from "../../source/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import { blockWriter } from "./blocks.ts";
+import { storeData } from "./data.ts";
+import { emitMetadata, encodeHead, encodeSuperblock } from "./emit.ts";
+import { headSize } from "./format.ts";
+import { listInodes } from "./inodes.ts";
+import { planMetadata } from "./plan.ts";
+
+export interface WriteErofsOptions {
+  /** Bytes: 512, 1024, 2048 or 4096. Linux before 6.4 reads only 4096. Default 4096. */
+  readonly blockSize?: number | undefined;
+  /**
+   * `blocks` (the default) gives the tail of a file its own block, so that a changed file changes no other block of
+   * data; `inline` puts it behind the inode, which is smaller.
+   */
+  readonly tails?: "blocks" | "inline" | undefined;
+  /** At most 15 bytes of UTF-8. */
+  readonly volumeName?: string | undefined;
+  /**
+   * 16 bytes in text order, or a function that is called when all but the head is written; it gets the 128 bytes of
+   * the superblock, uuid and checksum zero, and the size of the image in bytes. By default an RFC 9562 version 8 UUID from the SHA-256 of
+   * all but the head, followed by these 128 bytes.
+   */
+  readonly uuid?: Uint8Array | ((superblockWithoutUuid: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
+  /** For the default uuid alone. Default: {@link pureHashes}, which is slow. */
+  readonly hashes?: Hashes | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Bytes of file content that are stored, of how many. Called often. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+export interface WrittenErofs {
+  /** Bytes of the image, a multiple of the block size. */
+  readonly size: number;
+  readonly blockSize: number;
+  readonly blockCount: number;
+  readonly uuid: Uuid;
+  readonly inodeCount: number;
+  /** Bytes of file content, each file once. */
+  readonly contentSize: number;
+  /** First block behind the file data. */
+  readonly metaBlock: number;
+}
+
+const DEFAULT_BLOCK_SIZE = 4096;
+const MAX_VOLUME_NAME = 15; // bytes
+
+/**
+ * Writes the image of `root` into `sink`. The sink gets whole blocks, each once: all behind the head in ascending
+ * order, in pieces of up to 1 MiB, then the head (the first block; the first 2 KiB where blocks are smaller than that).
+ * The bytes depend on the tree and the options alone.
+ *
+ * Throws what {@link listInodes} throws for a tree that EROFS cannot hold, before anything is written; errors of
+ * sources with the path in front; errors of the sink as they are; the reason of `signal`.
+ */
+export async function writeErofs(
+  root: Directory,
+  sink: RandomSink,
+  options: WriteErofsOptions = {},
+): Promise<WrittenErofs> {
+  const { blockSize = DEFAULT_BLOCK_SIZE, tails = "blocks", signal, onProgress } = options;
+  if (![512, 1024, 2048, 4096].includes(blockSize)) throw new RangeError(`block size ${blockSize} is not implemented`);
+  const volumeName = encodeUtf8(options.volumeName ?? "");
+  if (volumeName.length > MAX_VOLUME_NAME)
+    throw new RangeError(`volume name has ${volumeName.length} bytes, more than ${MAX_VOLUME_NAME}`);
+  signal?.throwIfAborted();
+
+  const table = listInodes(root);
+  let done = 0;
+  const onStored = (bytes: number): void => {
+    done += bytes;
+    onProgress?.(done, table.contentSize);
+  };
+  onProgress?.(0, table.contentSize);
+
+  const hasher = options.uuid === undefined ? (options.hashes ?? pureHashes).create("sha256") : undefined;
+  const observed: RandomSink = {
+    writeAt(offset, bytes) {
+      hasher?.update(bytes);
+      return sink.writeAt(offset, bytes);
+    },
+  };
+  const writer = blockWriter(observed, headSize(blockSize), { blockSize, signal });
+  const extents = await storeData(table, writer, { blockSize, tails, signal, onStored });
+  const plan = planMetadata(table, extents, { metaBlock: writer.position / blockSize, blockSize });
+  await emitMetadata(plan, writer, { signal, onStored });
+  await writer.finish();
+
+  const uuid = await chooseUuid(options.uuid, encodeSuperblock(plan, { volumeName, uuid: new Uint8Array(16) }));
+  await sink.writeAt(0, encodeHead(encodeSuperblock(plan, { volumeName, uuid }), blockSize));
+  return {
+    size: plan.blockCount * blockSize,
+    blockSize,
+    blockCount: plan.blockCount,
+    uuid: formatUuid(uuid),
+    inodeCount: table.inodes.length,
+    contentSize: table.contentSize,
+    metaBlock: plan.metaBlock,
+  };
+
+  async function chooseUuid(choice: WriteErofsOptions["uuid"], superblock: Uint8Array): Promise<Uint8Array> {
+    if (typeof choice === "function") return choice(superblock, plan.blockCount * blockSize);
+    if (choice !== undefined) return choice;
+    hasher!.update(superblock); // there is one exactly when nothing was chosen
+    return parseUuid(uuidFromHash(hasher!.digest()));
+  }
+}

@@ -1,0 +1,12 @@
+export { minimumFatSize, type SectorSize } from "./geometry.ts";
+export { type FatHeader, parseBootSector } from "./header.ts";
+export { type FatVolume, openFat } from "./read.ts";
+export {
+  type EmitOptions,
+  emitFat,
+  type FatExtent,
+  type FatOptions,
+  type FatPlan,
+  fatSource,
+  planFat,
+} from "./write.ts";

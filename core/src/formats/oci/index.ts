@@ -1,0 +1,15 @@
+export { type Compression, MAX_DOCUMENT_SIZE, MAX_LAYERS } from "./format.ts";
+export { type ClosableSource, type FileTree, openLayout } from "./layout.ts";
+export {
+  type Descriptor,
+  type ImageConfig,
+  type Index,
+  type Layer,
+  type Manifest,
+  type Platform,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+} from "./read.ts";
+export { formatPlatform, matchesPlatform, parsePlatform, readManifest, type SelectedManifest } from "./select.ts";
+export { type BlobStore, type BlobStream, type ImageStore, readBlob, type Selector, verifiedLength } from "./store.ts";

@@ -1,0 +1,431 @@
+/**
+ * A streaming tar reader: v7, ustar, GNU and PAX, as README.md describes. It looks at headers only; content passes
+ * through as views of the chunks that came in.
+ */
+import { alignUp, type ByteString, isZero } from "../../bytes/index.ts";
+import { FormatError } from "../../errors/index.ts";
+import {
+  BLOCK_SIZE,
+  MAX_PATH_LENGTH,
+  MAX_PAX_SIZE,
+  MAX_SPARSE_SEGMENTS,
+  RawHeader,
+  RawSparseBlock,
+  TYPEFLAG,
+} from "./format.ts";
+import { assertChecksum, dialectOf, gnuTail, headerSize, parseHeader, type TarEntry, textField } from "./header.ts";
+import { parseNumber, parsePaxNumber } from "./numbers.ts";
+import { type PaxRecord, parsePax } from "./pax.ts";
+import { checkSegments, parsePaxSparse, parseSparseTable, type SparseSegment } from "./sparse.ts";
+
+export type TarEvent =
+  | { readonly kind: "entry"; readonly entry: TarEntry }
+  /** The next stored bytes of the last entry: a view of the chunk, valid until the next `push`. */
+  | { readonly kind: "data"; readonly bytes: Uint8Array };
+
+export interface TarOptions {
+  /** Names the archive in errors. Default: `tar archive`. */
+  readonly what?: string;
+  /**
+   * Accept an archive that ends where a header could stand, with no zero block: for bytes whose digest is known, since
+   * such an end cannot be told from truncation. Default: false.
+   */
+  readonly allowMissingEnd?: boolean;
+}
+
+export interface TarParser {
+  /** Takes the next bytes of the archive. All events of the bytes before must have been taken. */
+  push(chunk: Uint8Array): void;
+  /** The next event, or undefined where more bytes are needed or the archive is over. */
+  next(): TarEvent | undefined;
+  /** Bytes that may be skipped instead of pushed, where `next` has just given undefined: what is left of a content. */
+  readonly skippable: number;
+  /** Passes over bytes that are not pushed, at most {@link skippable}; for archives that can be read anywhere. */
+  skip(length: number): void;
+  /** Says that no more bytes come. Throws FormatError `truncated` where some are missing. */
+  end(): void;
+}
+
+/**
+ * A synchronous parser that bytes are pushed into. Errors: FormatError `truncated`, `bad-checksum`, `bad-number`,
+ * `bad-path`, `bad-pax`, `bad-xattr`, `bad-sparse`, `too-large`, `lone-zero-block`; UnsupportedError `tar-type`.
+ * Once it has thrown it is over.
+ */
+export function tarParser(options: TarOptions = {}): TarParser {
+  const input: Input = { chunk: new Uint8Array(0), at: 0, start: 0, ended: false, passing: 0, skipped: 0 };
+  const steps = parseArchive(input, options.what ?? "tar archive", options.allowMissingEnd ?? false);
+  return {
+    push(chunk) {
+      if (input.at < input.chunk.length) throw new TypeError("push: events of the last chunk were not taken");
+      input.start += input.chunk.length;
+      input.chunk = chunk;
+      input.at = 0;
+    },
+    next() {
+      const step = steps.next();
+      return step.done ? undefined : step.value;
+    },
+    get skippable() {
+      return input.passing;
+    },
+    skip(length) {
+      if (length < 0 || length > input.passing) throw new RangeError(`skip: ${length} bytes of ${input.passing}`);
+      input.skipped = length;
+    },
+    end() {
+      input.ended = true;
+      for (let step = steps.next(); !step.done; step = steps.next())
+        if (step.value !== undefined) throw new TypeError("end: events of the last chunk were not taken");
+    },
+  };
+}
+
+interface Input {
+  chunk: Uint8Array;
+  /** Bytes of `chunk` that are used up. */
+  at: number;
+  /** Position of `chunk` in the archive. */
+  start: number;
+  ended: boolean;
+  /** Bytes that are passed over next, while the parser waits for them. */
+  passing: number;
+  /** Bytes that stand in for a push. */
+  skipped: number;
+}
+
+/** Yields events, and undefined where it needs more bytes. */
+type Steps<T> = Generator<TarEvent | undefined, T, void>;
+
+function position(input: Input): number {
+  return input.start + input.at;
+}
+
+/** True once there is at least one byte; false at the end of the archive. */
+function* fill(input: Input): Steps<boolean> {
+  while (input.at >= input.chunk.length && input.skipped === 0) {
+    if (input.ended) return false;
+    yield undefined;
+  }
+  return true;
+}
+
+/** Exactly `size` bytes, as a view where one chunk holds them. */
+function* take(input: Input, size: number, context: () => string): Steps<Uint8Array> {
+  if (input.chunk.length - input.at >= size) {
+    input.at += size;
+    return input.chunk.subarray(input.at - size, input.at);
+  }
+  let bytes = new Uint8Array(Math.min(size, 65536)); // grows with what really arrives
+  let filled = 0;
+  while (filled < size) {
+    if (!(yield* fill(input))) throw truncated(input, context(), size - filled);
+    const piece = input.chunk.subarray(input.at, input.at + size - filled);
+    if (filled + piece.length > bytes.length) {
+      const grown = new Uint8Array(Math.min(size, 2 * (filled + piece.length)));
+      grown.set(bytes.subarray(0, filled));
+      bytes = grown;
+    }
+    bytes.set(piece, filled);
+    filled += piece.length;
+    input.at += piece.length;
+  }
+  return bytes.subarray(0, size);
+}
+
+/** Passes over `size` bytes; gives them out as data where `emit` is set. */
+function* pass(input: Input, size: number, emit: boolean, context: () => string): Steps<void> {
+  let left = size;
+  while (left > 0) {
+    input.passing = left;
+    if (!(yield* fill(input))) throw truncated(input, context(), left);
+    input.passing = 0;
+    if (input.skipped > 0) {
+      left -= input.skipped;
+      input.start += input.skipped;
+      input.skipped = 0;
+      continue;
+    }
+    const length = Math.min(left, input.chunk.length - input.at);
+    const from = input.at;
+    input.at += length;
+    left -= length;
+    if (emit) yield { kind: "data", bytes: input.chunk.subarray(from, from + length) };
+  }
+}
+
+function truncated(input: Input, context: string, missing: number): FormatError {
+  const offset = position(input);
+  return new FormatError("truncated", `${context}: the archive ends at ${offset}, ${missing} bytes are missing`, {
+    offset,
+  });
+}
+
+function padding(size: number): number {
+  return alignUp(size, BLOCK_SIZE) - size;
+}
+
+/** What extension headers have said so far. */
+interface Pending {
+  local: PaxRecord[] | undefined;
+  longName: ByteString | undefined;
+  longLink: ByteString | undefined;
+}
+
+function* parseArchive(input: Input, what: string, allowMissingEnd: boolean): Steps<void> {
+  let globals: PaxRecord[] = [];
+  let pending: Pending = { local: undefined, longName: undefined, longLink: undefined };
+  for (;;) {
+    const headerOffset = position(input);
+    const inHeader = () => `${what}: header at ${headerOffset}`;
+    const isPending = pending.local !== undefined || pending.longName !== undefined || pending.longLink !== undefined;
+    if (!(yield* fill(input))) {
+      if (isPending || !allowMissingEnd) throw truncated(input, inHeader(), BLOCK_SIZE);
+      return;
+    }
+    const header = yield* take(input, BLOCK_SIZE, inHeader);
+    if (header[0] === 0 && isZero(header)) {
+      if (isPending)
+        throw new FormatError("truncated", `${inHeader()}: the archive ends after an extension header`, {
+          offset: headerOffset,
+        });
+      return yield* passEnd(input, what);
+    }
+    assertChecksum(header, headerOffset, what);
+    switch (RawHeader.view(header).typeflag[0]) {
+      case TYPEFLAG.pax:
+        pending.local = yield* takePax(input, header, headerOffset, what);
+        break;
+      case TYPEFLAG.paxGlobal:
+        globals = mergeGlobals(globals, yield* takePax(input, header, headerOffset, what), headerOffset, what);
+        break;
+      case TYPEFLAG.gnuLongName:
+        pending.longName = yield* takeLongName(input, header, headerOffset, what);
+        break;
+      case TYPEFLAG.gnuLongLink:
+        pending.longLink = yield* takeLongName(input, header, headerOffset, what);
+        break;
+      case TYPEFLAG.gnuVolume: {
+        const size = headerSize(header, headerOffset, what);
+        yield* pass(input, size + padding(size), false, inHeader);
+        break;
+      }
+      default:
+        yield* parseEntry(input, header, headerOffset, globals, pending, what);
+        pending = { local: undefined, longName: undefined, longLink: undefined };
+    }
+  }
+}
+
+/** After the first zero block: a second one or nothing. What follows the second is not looked at, as in GNU tar. */
+function* passEnd(input: Input, what: string): Steps<void> {
+  if (!(yield* fill(input))) return;
+  const offset = position(input);
+  const second = yield* take(input, BLOCK_SIZE, () => `${what}: second zero block`);
+  if (!isZero(second))
+    throw new FormatError("lone-zero-block", `${what}: a header follows a single zero block at ${offset}`, { offset });
+  while (yield* fill(input)) input.at = input.chunk.length;
+}
+
+function* takePax(input: Input, header: Uint8Array, headerOffset: number, what: string): Steps<PaxRecord[]> {
+  const size = headerSize(header, headerOffset, what);
+  const context = () => `${what}: PAX header at ${headerOffset}`;
+  if (size > MAX_PAX_SIZE)
+    throw new FormatError("too-large", `${context()} has ${size} bytes, more than ${MAX_PAX_SIZE}`, {
+      offset: headerOffset,
+      expected: MAX_PAX_SIZE,
+      actual: size,
+    });
+  const bytes = (yield* take(input, size, context)).slice(); // records outlive the chunk
+  yield* pass(input, padding(size), false, context);
+  const records = parsePax(bytes);
+  if (!Array.isArray(records))
+    throw new FormatError("bad-pax", `${context()}: ${records.problem}`, {
+      offset: headerOffset + BLOCK_SIZE + records.offset,
+    });
+  return records;
+}
+
+/** Later global headers add to earlier ones and win over them. */
+function mergeGlobals(
+  old: readonly PaxRecord[],
+  added: readonly PaxRecord[],
+  offset: number,
+  what: string,
+): PaxRecord[] {
+  const merged = new Map([...old, ...added].map((record) => [record.key, record]));
+  let size = 0;
+  for (const { key, value } of merged.values()) size += key.length + value.length;
+  if (size > MAX_PAX_SIZE)
+    throw new FormatError("too-large", `${what}: global PAX records at ${offset} pass ${MAX_PAX_SIZE} bytes together`, {
+      offset,
+    });
+  // Each kept record holds the buffer of its header, so copies are kept.
+  return [...merged.values()].map(({ key, value }) => ({ key, value: value.slice() }));
+}
+
+function* takeLongName(input: Input, header: Uint8Array, headerOffset: number, what: string): Steps<ByteString> {
+  const size = headerSize(header, headerOffset, what);
+  const context = () => `${what}: long name at ${headerOffset}`;
+  if (size > MAX_PATH_LENGTH + 1)
+    throw new FormatError("bad-path", `${context()} has ${size} bytes, more than ${MAX_PATH_LENGTH}`, {
+      offset: headerOffset,
+    });
+  const name = textField(yield* take(input, size, context));
+  yield* pass(input, padding(size), false, context);
+  return name;
+}
+
+function* parseEntry(
+  input: Input,
+  header: Uint8Array,
+  headerOffset: number,
+  globals: readonly PaxRecord[],
+  pending: Pending,
+  what: string,
+): Steps<void> {
+  const records = pending.local === undefined ? globals : [...globals, ...pending.local];
+  const { longName, longLink } = pending;
+  let entry = parseHeader(header, headerOffset, { records, longName, longLink }, what);
+  const stored = entry.storedSize; // with the map of sparse format 1.0
+  let segments: SparseSegment[] | undefined;
+  let mapSize = 0;
+  if (entry.type === "file") {
+    const fail = (problem: string): never => {
+      throw new FormatError("bad-sparse", `${what}: entry at ${headerOffset}: ${problem}`, { offset: headerOffset });
+    };
+    const context = () => `${what}: sparse map of the entry at ${headerOffset}`;
+    const isOldSparse = RawHeader.view(header).typeflag[0] === TYPEFLAG.gnuSparse && dialectOf(header) === "gnu";
+    const sparse = isOldSparse ? undefined : records.length === 0 ? undefined : parsePaxSparse(records);
+    if (typeof sparse === "string") return fail(sparse);
+    if (isOldSparse) {
+      const size = parseNumber(gnuTail(header).realsize) ?? fail("realsize is no number");
+      const map = yield* takeOldMap(input, header, fail, context);
+      entry = { ...entry, size };
+      segments = unwrap(checkSegments(map, size, stored), fail);
+    } else if (sparse !== undefined) {
+      const map = sparse.major === 0 ? sparse.segments : [];
+      if (sparse.major === 1) mapSize = yield* takeMap(input, stored, map, fail, context);
+      entry = { ...entry, path: sparse.name ?? entry.path, size: sparse.realSize, storedSize: stored - mapSize };
+      segments = unwrap(checkSegments(map, sparse.realSize, stored - mapSize), fail);
+      if (entry.path.length > MAX_PATH_LENGTH || entry.path.includes("\0")) fail("GNU.sparse.name is no path");
+    }
+  }
+  yield { kind: "entry", entry: { ...entry, contentOffset: position(input), segments } };
+  const inContent = () => `${what}: content of the entry at ${headerOffset}`;
+  yield* pass(input, stored - mapSize, true, inContent);
+  yield* pass(input, padding(stored), false, inContent);
+}
+
+function unwrap(segments: SparseSegment[] | string, fail: (problem: string) => never): SparseSegment[] {
+  return typeof segments === "string" ? fail(segments) : segments;
+}
+
+/** Old GNU format: four entries in the header, then blocks of 21 for as long as `isextended` says so. */
+function* takeOldMap(
+  input: Input,
+  header: Uint8Array,
+  fail: (problem: string) => never,
+  context: () => string,
+): Steps<SparseSegment[]> {
+  const map: SparseSegment[] = [];
+  const tail = gnuTail(header);
+  let problem = parseSparseTable(tail.sparse, map);
+  let isExtended = tail.isextended[0] !== 0;
+  for (let blocks = 0; isExtended && problem === undefined; blocks++) {
+    if (blocks > MAX_SPARSE_SEGMENTS / 21) return fail(`sparse map has more than ${MAX_SPARSE_SEGMENTS} segments`);
+    const block = RawSparseBlock.view(yield* take(input, BLOCK_SIZE, context));
+    problem = parseSparseTable(block.sparse, map);
+    isExtended = block.isextended[0] !== 0;
+  }
+  return problem === undefined ? map : fail(problem);
+}
+
+const NEWLINE = 0x0a;
+const MAX_NUMBER_DIGITS = 16;
+
+/**
+ * Format 1.0: decimal numbers, a line each, at the start of the content: how many segments, then offset and size of
+ * each; zeros up to a block. Returns the bytes it takes.
+ */
+function* takeMap(
+  input: Input,
+  stored: number,
+  into: SparseSegment[],
+  fail: (problem: string) => never,
+  context: () => string,
+): Steps<number> {
+  let used = 0;
+  let line = "";
+  let count: number | undefined;
+  let offset: number | undefined;
+  while (count === undefined || into.length < count) {
+    if (used + BLOCK_SIZE > stored) return fail("the sparse map passes the content");
+    const block = yield* take(input, BLOCK_SIZE, context);
+    used += BLOCK_SIZE;
+    for (const byte of block) {
+      if (count !== undefined && into.length >= count) break;
+      if (byte !== NEWLINE) {
+        line += String.fromCharCode(byte);
+        if (line.length > MAX_NUMBER_DIGITS) return fail("the sparse map holds what is no number");
+        continue;
+      }
+      const value = parsePaxNumber(line) ?? fail("the sparse map holds what is no number");
+      line = "";
+      if (count === undefined) {
+        count = value;
+        if (count > MAX_SPARSE_SEGMENTS) return fail(`sparse map has more than ${MAX_SPARSE_SEGMENTS} segments`);
+      } else if (offset === undefined) offset = value;
+      else {
+        into.push({ offset, size: value });
+        offset = undefined;
+      }
+    }
+  }
+  return used;
+}
+
+export interface TarMember {
+  readonly entry: TarEntry;
+  /** The stored bytes, once and only before the next member is asked for; skipped if nobody asks. Views of chunks. */
+  readonly content: AsyncIterable<Uint8Array>;
+}
+
+/** The members of an archive from chunks of any size. Errors as {@link tarParser}. */
+export async function* readTar(chunks: AsyncIterable<Uint8Array>, options: TarOptions = {}): AsyncGenerator<TarMember> {
+  const parser = tarParser(options);
+  const iterator = chunks[Symbol.asyncIterator]();
+  async function nextEvent(): Promise<TarEvent | undefined> {
+    for (;;) {
+      const event = parser.next();
+      if (event !== undefined) return event;
+      const { done, value } = await iterator.next();
+      if (done) {
+        parser.end();
+        return undefined;
+      }
+      parser.push(value);
+    }
+  }
+  try {
+    let event = await nextEvent();
+    while (event !== undefined) {
+      if (event.kind !== "entry") {
+        event = await nextEvent(); // content that nobody asked for
+        continue;
+      }
+      const { entry } = event;
+      let upcoming: TarEvent | undefined | "unread" = "unread";
+      async function* content(): AsyncGenerator<Uint8Array> {
+        while (upcoming === "unread") {
+          const following = await nextEvent();
+          if (following?.kind === "data") yield following.bytes;
+          else upcoming = following;
+        }
+      }
+      yield { entry, content: content() };
+      event = upcoming === "unread" ? await nextEvent() : upcoming;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}

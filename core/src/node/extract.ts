@@ -1,0 +1,139 @@
+/** Writes a tree into a directory, as faithfully as the caller's rights allow. */
+import { chmodSync, lchownSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync } from "node:fs";
+import { mkdir, open } from "node:fs/promises";
+import { type ByteString, bytesOf } from "../bytes/index.ts";
+import { SinkError } from "../errors/index.ts";
+import type { Note, Task } from "../ops/report.ts";
+import { chunksOf } from "../source/index.ts";
+import { type Directory, type Node, type RegularFile, showPath, TYPE_BITS, walkTree } from "../tree/index.ts";
+import { writeFailure } from "./errors.ts";
+import { dataRuns } from "./files.ts";
+import { loadNativeCalls, type NativeCalls } from "./native.ts";
+
+export interface ExtractOptions {
+  /** Whether owners and device nodes are to be restored: for root alone. */
+  readonly privileged: boolean;
+  /** Advanced by bytes of file content. */
+  readonly task?: Task | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Extracted {
+  /** Names written, the root not counted. */
+  readonly entries: number;
+  /** Bytes of file content. */
+  readonly bytes: number;
+  /** What could not be restored, one note a kind. */
+  readonly notes: readonly Note[];
+}
+
+/** Counts what could not be done, by kind, with the first example. */
+function omissions() {
+  const kinds = new Map<string, { count: number; readonly example: string }>();
+  return {
+    add(kind: string, path: ByteString): void {
+      const known = kinds.get(kind);
+      if (known === undefined) kinds.set(kind, { count: 1, example: showPath(path) });
+      else known.count++;
+    },
+    notes: (): Note[] =>
+      [...kinds].map(([kind, { count, example }]) => ({
+        code: "not-restored",
+        message: `${kind} of ${count} ${count === 1 ? "entry" : "entries"} not restored, such as ${example}`,
+      })),
+  };
+}
+
+/**
+ * Fills `directory`, which must be empty or missing. Directories get their modes and times when all is in them.
+ * Throws SinkError `exists` for a directory with entries, and what writing throws.
+ */
+export async function extractTree(tree: Directory, directory: string, options: ExtractOptions): Promise<Extracted> {
+  await mkdir(directory, { recursive: true }).catch((error) => {
+    throw writeFailure(directory, error);
+  });
+  if (readdirSync(directory).length > 0)
+    throw new SinkError("exists", `${directory}: is not empty`, { path: directory });
+
+  const native = loadNativeCalls();
+  const missing = omissions();
+  const base = Buffer.from(directory);
+  const firstNames = new Map<Node, Buffer>();
+  const directories: { readonly at: Buffer; readonly path: ByteString; readonly node: Directory }[] = [];
+  let entries = 0;
+  let bytes = 0;
+
+  for (const { path, node } of walkTree(tree)) {
+    options.signal?.throwIfAborted();
+    const at = path === "" ? base : Buffer.concat([base, Buffer.from("/"), bytesOf(path)]);
+    try {
+      if (path !== "") entries++;
+      if (node.type === "directory") {
+        if (path !== "") mkdirSync(at, 0o700); // its own mode might forbid us to write into it
+        directories.push({ at, path, node });
+        continue;
+      }
+      const first = firstNames.get(node);
+      if (first !== undefined) {
+        linkSync(first, at);
+        continue;
+      }
+      firstNames.set(node, at);
+      if (node.type === "file") bytes += await writeFile(node, at, options);
+      else if (node.type === "symlink") symlinkSync(Buffer.from(node.target, "latin1"), at);
+      else if (!makeSpecial(node, at, native, options)) {
+        missing.add("device nodes, fifos and sockets", path);
+        firstNames.delete(node);
+        continue;
+      }
+      restore(node, at, path);
+    } catch (error) {
+      throw writeFailure(showPath(path), error);
+    }
+  }
+  for (const { at, path, node } of directories.reverse()) restore(node, at, path);
+  return { entries, bytes, notes: missing.notes() };
+
+  /** Owner first, since changing it clears set-id bits; time last, since everything else changes it. */
+  function restore(node: Node, at: Buffer, path: ByteString): void {
+    if (options.privileged) lchownSync(at, node.uid, node.gid);
+    else if (node.uid !== process.getuid?.() || node.gid !== process.getgid?.()) missing.add("owners", path);
+    if (node.type !== "symlink") chmodSync(at, node.mode);
+    for (const [name, value] of node.xattrs)
+      if (native === undefined || native.setXattr(at, bytesOf(name), value) !== 0)
+        missing.add("extended attributes", path);
+    if (native !== undefined && native.setTime(at, node.mtime) === 0) return;
+    if (node.type !== "symlink") utimesSync(at, Number(node.mtime) / 1e9, Number(node.mtime) / 1e9);
+    missing.add("exact times", path);
+  }
+}
+
+async function writeFile(node: RegularFile, at: Buffer, { task, signal }: ExtractOptions): Promise<number> {
+  const handle = await open(at, "wx", 0o600);
+  try {
+    let offset = 0;
+    for await (const chunk of chunksOf(node.content, { signal })) {
+      for (const [start, end] of dataRuns(offset, chunk))
+        for (let from = start; from < end; )
+          from += (await handle.write(chunk, from, end - from, offset + from)).bytesWritten;
+      offset += chunk.length;
+      task?.advance(chunk.length);
+    }
+    await handle.truncate(node.content.size);
+    return offset;
+  } finally {
+    await handle.close();
+  }
+}
+
+function makeSpecial(
+  node: Exclude<Node, Directory | RegularFile | { type: "symlink" }>,
+  at: Buffer,
+  native: NativeCalls | undefined,
+  { privileged }: ExtractOptions,
+): boolean {
+  const isDevice = node.type === "character" || node.type === "block";
+  if (native === undefined || (isDevice && !privileged)) return false;
+  const { major, minor } = isDevice ? node : { major: 0, minor: 0 };
+  return native.makeNode(at, TYPE_BITS[node.type] | 0o600, major, minor) === 0;
+}

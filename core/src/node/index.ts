@@ -1,0 +1,9 @@
+export { openArtifacts } from "./artifacts.ts";
+export { createBlockHasher } from "./block-hasher.ts";
+export { createCompressors } from "./compress.ts";
+export { nodeDecompressors } from "./decompress.ts";
+export { type Extracted, extractTree } from "./extract.ts";
+export { createFile, type OpenSource, openFile } from "./files.ts";
+export { nodeHashes } from "./hashes.ts";
+export { nodeFiles } from "./host-files.ts";
+export { fileScratch } from "./scratch.ts";

@@ -1,0 +1,66 @@
+/**
+ * The system calls that Node lacks, from the C library through koffi. Where koffi cannot be loaded, or on another
+ * system than Linux, there is no port, and callers say what they could not do.
+ */
+import { createRequire } from "node:module";
+
+/** Each returns 0, or the errno of the failure. Paths are bytes; links are not followed. */
+export interface NativeCalls {
+  setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
+  /** @param mode with the type bits */
+  makeNode(path: Uint8Array, mode: number, major: number, minor: number): number;
+  /** Sets both times, nanoseconds since 1970. */
+  setTime(path: Uint8Array, time: bigint): number;
+}
+
+const AT_FDCWD = -100;
+const AT_SYMLINK_NOFOLLOW = 0x100;
+const TIMESPEC_SIZE = 16; // bytes: two 64-bit integers in the byte order of the machine
+
+function zeroTerminated(bytes: Uint8Array): Uint8Array {
+  const text = new Uint8Array(bytes.length + 1);
+  text.set(bytes);
+  return text;
+}
+
+function timespec(view: DataView, at: number, time: bigint): void {
+  const seconds = time / 1_000_000_000n - (time % 1_000_000_000n < 0n ? 1n : 0n); // towards minus infinity
+  view.setBigInt64(at, seconds, true);
+  view.setBigInt64(at + 8, time - seconds * 1_000_000_000n, true);
+}
+
+/** glibc's `makedev`: 12 bits of the major and 8 of the minor low, the rest above. */
+function deviceNumber(major: number, minor: number): bigint {
+  const a = BigInt(major);
+  const b = BigInt(minor);
+  return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn);
+}
+
+/** Loads the port; undefined where the machine has none. */
+export function loadNativeCalls(): NativeCalls | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const libc = koffi.load("libc.so.6");
+    const lsetxattr = libc.func(
+      "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
+    );
+    const mknod = libc.func("int mknod(const void *path, unsigned int mode, uint64_t device)");
+    const utimensat = libc.func("int utimensat(int directory, const void *path, const void *times, int flags)");
+    const outcome = (result: number): number => (result === 0 ? 0 : koffi.errno());
+    return {
+      setXattr: (path, name, value) =>
+        outcome(lsetxattr(zeroTerminated(path), zeroTerminated(name), value, value.length, 0)),
+      makeNode: (path, mode, major, minor) => outcome(mknod(zeroTerminated(path), mode, deviceNumber(major, minor))),
+      setTime(path, time) {
+        const times = new Uint8Array(2 * TIMESPEC_SIZE);
+        const view = new DataView(times.buffer);
+        timespec(view, 0, time);
+        timespec(view, TIMESPEC_SIZE, time);
+        return outcome(utimensat(AT_FDCWD, zeroTerminated(path), times, AT_SYMLINK_NOFOLLOW));
+      },
+    };
+  } catch {
+    return undefined; // no koffi for this machine, or a C library of another name (musl)
+  }
+}

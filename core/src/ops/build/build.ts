@@ -1,0 +1,193 @@
+/** The main job: the tree of a system image → disk, root, hash device, UKI and release. Each step is one function. */
+import { encodeUtf8, toHex } from "../../bytes/index.ts";
+import { assembleUki } from "../../formats/pe/index.ts";
+import { readAll } from "../../source/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import { type ArtifactStore, copySource } from "../artifacts.ts";
+import type { Environment } from "../environment.ts";
+import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
+import { identify, stemOf } from "../release/identity.ts";
+import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import { productUuid } from "../seal/product.ts";
+import { sealTree, verityParameters } from "../seal/seal.ts";
+import { newestTime } from "../seal/times.ts";
+import { architectureOf } from "./architecture.ts";
+import { findBootFiles } from "./boot-files.ts";
+import { layoutDisk } from "./disk.ts";
+import { composeEsp } from "./esp.ts";
+import { type GeometryOptions, planGeometry } from "./geometry.ts";
+import { assembleInitrd } from "./initrd/index.ts";
+import { composeCommandLine, readKargs } from "./kargs.ts";
+import { findKernel } from "./kernel.ts";
+import { normalise, readOsRelease } from "./normalise.ts";
+
+/** A system image, wherever it comes from. */
+export interface SystemInput {
+  /** Is changed by the build. */
+  readonly tree: Directory;
+  /** OCI's name. */
+  readonly architecture: string;
+  /** Nanoseconds since 1970. */
+  readonly created: bigint | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What the tree was made from, by digest. */
+  readonly inputs: Release["inputs"];
+}
+
+export interface BuildOptions extends GeometryOptions {
+  /** Stem of the artifacts; default `ID_VERSION`. */
+  readonly name?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly imageVersion?: string | undefined;
+  /** Nanoseconds since 1970; default the creation of the image, else its newest time. */
+  readonly clamp?: bigint | undefined;
+  readonly kernel?: string | undefined;
+  readonly kargs?: readonly string[];
+  readonly etc: "persistent" | "transient";
+  readonly tails: "blocks" | "inline";
+  /** Hexadecimal; default made from the image id. */
+  readonly salt?: string | undefined;
+}
+
+export interface Built {
+  readonly release: Release;
+  /** Name of the release's own file. */
+  readonly releaseName: string;
+}
+
+/** Bytes; those of distributions have 0.3 MB. */
+const MAX_KERNEL_CONFIG = 4 * 1024 * 1024;
+
+/**
+ * Builds all artifacts into `artifacts` and publishes them. Nothing is published when anything fails.
+ * Errors: those of the steps, all of our classes; see docs/errors.md.
+ */
+export async function buildSystem(
+  input: SystemInput,
+  options: BuildOptions,
+  artifacts: ArtifactStore,
+  environment: Environment,
+): Promise<Built> {
+  const { tree } = input;
+  const { hashes, reporter, signal } = environment;
+
+  // Everything that can be refused is, before anything large is written.
+  const identity = identify(options, input.labels);
+  const architecture = architectureOf(input.architecture);
+  const kernel = findKernel(tree, options.kernel);
+  const bootFiles = await findBootFiles([tree], architecture);
+  const kernelConfig = kernel.config && (await readAll(kernel.config, MAX_KERNEL_CONFIG, "kernel configuration"));
+  const kargs = await readKargs(tree, architecture);
+  const clamp = options.clamp ?? input.created ?? newestTime(tree);
+  for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
+  const osRelease = await readOsRelease(tree);
+  const initrdTask = reporter.start("assembling the initrd");
+  const initrd = await assembleInitrd(tree, {
+    kernelVersion: kernel.version,
+    kernelConfig,
+    etc: options.etc,
+    compressors: environment.compressors,
+  });
+  initrdTask.advance(initrd.length);
+  initrdTask.end();
+
+  const stem = options.name ?? stemOf(identity);
+  const names = {
+    disk: `${stem}.raw`,
+    root: `${stem}.root.erofs`,
+    verity: `${stem}.root.verity`,
+    uki: `${stem}.efi`,
+    release: `${stem}.release.json`,
+  };
+  const disk = await artifacts.create(names.disk);
+  const root = await artifacts.create(names.root);
+  const hashDevice = await artifacts.create(names.verity);
+  const uki = await artifacts.create(names.uki);
+  const releaseFile = await artifacts.create(names.release);
+
+  // sha256, since DPS takes the partition UUIDs from the first and last 16 of 32 bytes.
+  const verity = verityParameters(hashes, "sha256", identity.imageId, options.salt);
+  const verityUuid = productUuid(hashes, identity.imageId, "verity");
+  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid, tails: options.tails }, environment);
+  const rootHash = toHex(sealed.rootHash);
+  const geometry = planGeometry(sealed.rootSize, verity, options);
+
+  const commandLine = composeCommandLine(rootHash, kargs, options.kargs ?? []);
+  const image = await assembleUki({
+    stub: bootFiles.stub,
+    architecture: architecture.systemd,
+    sections: [
+      { name: ".osrel", content: osRelease },
+      { name: ".cmdline", content: encodeUtf8(commandLine) },
+      { name: ".uname", content: encodeUtf8(kernel.version) },
+      { name: ".initrd", content: initrd },
+      { name: ".linux", content: kernel.image },
+    ],
+    signal,
+  });
+  await copySource(image.source, uki, 0, { signal });
+  await uki.setSize(image.source.size);
+
+  const rootSource = root.source(sealed.rootSize);
+  const hashSource = hashDevice.source(sealed.hashDeviceSize);
+  const ukiSource = uki.source(image.source.size);
+  const diskTask = reporter.start("laying out the disk", sealed.rootSize + sealed.hashDeviceSize);
+  await layoutDisk(
+    {
+      geometry,
+      identity,
+      architecture,
+      rootHash: sealed.rootHash,
+      root: rootSource,
+      hashDevice: hashSource,
+      esp: composeEsp({ architecture, loader: bootFiles.loader, uki: ukiSource, ukiName: `${stemOf(identity)}.efi` }),
+    },
+    disk,
+    hashes,
+    { signal, onProgress: diskTask.advance },
+  );
+  await disk.setSize(geometry.diskSize);
+  diskTask.end();
+
+  const described = [
+    ["disk", names.disk, disk.source(geometry.diskSize)],
+    ["root", names.root, rootSource],
+    ["root-verity", names.verity, hashSource],
+    ["uki", names.uki, ukiSource],
+  ] as const;
+  const digestTask = reporter.start(
+    "digests",
+    described.reduce((sum, [, , source]) => sum + source.size, 0),
+  );
+  const entries: Release["artifacts"] = [];
+  for (const [role, name, source] of described)
+    entries.push(await describeArtifact(role, name, source, hashes, { signal, onProgress: digestTask.advance }));
+  digestTask.end();
+
+  const release: Release = {
+    schema: RELEASE_SCHEMA,
+    formatVersion: FORMAT_VERSION,
+    ...identity,
+    architecture: architecture.oci,
+    kernelVersion: kernel.version,
+    rootHash,
+    verity: describeVerity(verity, verityUuid, sealed.dataBlocks),
+    commandLine,
+    inputs: input.inputs,
+    options: {
+      timestamp: formatTime(clamp),
+      etc: options.etc,
+      tails: options.tails,
+      kargs: [...(options.kargs ?? [])],
+      espSize: geometry.esp.size,
+      slotSize: geometry.slotA.root.size,
+      varSize: geometry.variable.size,
+      sectorSize: geometry.sectorSize,
+    },
+    artifacts: entries,
+  };
+  await writeRelease(release, releaseFile);
+  signal?.throwIfAborted();
+  await artifacts.publish();
+  return { release, releaseName: names.release };
+}

@@ -1,0 +1,3 @@
+export * from "./describe.ts";
+export * from "./identity.ts";
+export * from "./release.ts";

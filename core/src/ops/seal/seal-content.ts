@@ -1,0 +1,107 @@
+/** `seal`: any content → EROFS image, hash device and a release that names the root hash. No system is needed. */
+import { toHex } from "../../bytes/index.ts";
+import { PolicyError } from "../../errors/index.ts";
+import type { HashAlgorithm } from "../../hash/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import type { ArtifactStore } from "../artifacts.ts";
+import type { Environment } from "../environment.ts";
+import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
+import { identify, LABEL_TITLE, LABEL_VERSION, stemOf } from "../release/identity.ts";
+import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import { productUuid } from "./product.ts";
+import { sealTree, verityParameters } from "./seal.ts";
+import { clampTimes, newestTime } from "./times.ts";
+
+/** Content, wherever it comes from. */
+export interface ContentInput {
+  /** Is changed: times are clamped. */
+  readonly tree: Directory;
+  /** OCI's name, where the content is for one. */
+  readonly architecture: string | undefined;
+  /** Nanoseconds since 1970. */
+  readonly created: bigint | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** What the tree was made from, by digest. */
+  readonly inputs: Release["inputs"];
+}
+
+export interface SealContentOptions {
+  /** Stem of the artifacts; default `ID_VERSION`. */
+  readonly name?: string | undefined;
+  readonly imageId?: string | undefined;
+  readonly imageVersion?: string | undefined;
+  /** Nanoseconds since 1970; default the creation of the image, else its newest time. */
+  readonly clamp?: bigint | undefined;
+  readonly algorithm: HashAlgorithm;
+  readonly tails: "blocks" | "inline";
+  /** Hexadecimal; default made from the image id. */
+  readonly salt?: string | undefined;
+}
+
+export interface SealedContent {
+  readonly release: Release;
+  /** Name of the release's own file. */
+  readonly releaseName: string;
+}
+
+/** Content needs a name for its files, but no identity. */
+function stemFor(options: SealContentOptions, labels: ContentInput["labels"]): string {
+  if (options.name !== undefined) return options.name;
+  const isNamed = (options.imageId ?? labels[LABEL_TITLE]) && (options.imageVersion ?? labels[LABEL_VERSION]);
+  if (!isNamed)
+    throw new PolicyError(
+      "no-identity",
+      "the image has no title and version labels, and neither --name nor --image-id and --image-version are given",
+    );
+  return stemOf(identify(options, labels));
+}
+
+export async function sealContent(
+  input: ContentInput,
+  options: SealContentOptions,
+  artifacts: ArtifactStore,
+  environment: Environment,
+): Promise<SealedContent> {
+  const { hashes, signal, reporter } = environment;
+  const stem = stemFor(options, input.labels);
+  const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
+  clampTimes(input.tree, clamp);
+  const names = { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` };
+  const root = await artifacts.create(names.root);
+  const hashDevice = await artifacts.create(names.verity);
+  const releaseFile = await artifacts.create(names.release);
+
+  const product = options.imageId ?? input.labels[LABEL_TITLE] ?? "";
+  const verity = verityParameters(hashes, options.algorithm, product, options.salt);
+  const verityUuid = productUuid(hashes, product, "verity");
+  const sealed = await sealTree(
+    input.tree,
+    root,
+    hashDevice,
+    { verity, verityUuid, tails: options.tails },
+    environment,
+  );
+
+  const task = reporter.start("digests", sealed.rootSize + sealed.hashDeviceSize);
+  const digesting = { signal, onProgress: task.advance };
+  const release: Release = {
+    schema: RELEASE_SCHEMA,
+    formatVersion: FORMAT_VERSION,
+    ...(options.imageId === undefined ? {} : { imageId: options.imageId }),
+    ...(options.imageVersion === undefined ? {} : { imageVersion: options.imageVersion }),
+    ...(input.architecture === undefined ? {} : { architecture: input.architecture }),
+    rootHash: toHex(sealed.rootHash),
+    verity: describeVerity(verity, verityUuid, sealed.dataBlocks),
+    inputs: input.inputs,
+    options: { timestamp: formatTime(clamp), tails: options.tails },
+    artifacts: [
+      await describeArtifact("root", names.root, root.source(sealed.rootSize), hashes, digesting),
+      await describeArtifact("root-verity", names.verity, hashDevice.source(sealed.hashDeviceSize), hashes, digesting),
+    ],
+  };
+  task.end();
+  await writeRelease(release, releaseFile);
+  signal?.throwIfAborted();
+  await artifacts.publish();
+  return { release, releaseName: names.release };
+}
