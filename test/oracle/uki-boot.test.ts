@@ -29,7 +29,7 @@ const CASES = [
   { suite: "bookworm", sectorSize: 4096 },
 ] as const;
 
-const PROGRAMS = ["cat", "cp", "dash", "find", "kmod", "mount", "rm", "sha256sum", "tr", "umount"];
+const PROGRAMS = ["cat", "dash", "find", "kmod", "mount", "rm", "sha256sum", "tr", "umount"];
 const LIBRARIES = [
   ...["libblkid.so.1", "libc.so.6", "libcap.so.2", "libcrypto.so.3", "liblzma.so.5", "libm.so.6", "libmount.so.1"],
   ...["libpcre2-8.so.0", "libselinux.so.1", "libz.so.1", "libzstd.so.1"],
@@ -52,7 +52,7 @@ echo "LOADER=$(cat /sys/firmware/efi/efivars/LoaderInfo-* | tr -cd 'a-z0-9. ~-')
 off() { echo "$1"; echo o >/proc/sysrq-trigger; while :; do :; done; }
 mount -t vfat -o utf8,rw /dev/vda1 /esp && cd /esp || off "BAD mount"
 find . -type f -exec sha256sum {} + | while read -r line; do echo "FILE=$line"; done
-cp EFI/BOOT/BOOTX64.EFI "EFI/Linux/a new one.efi"
+cat EFI/BOOT/BOOTX64.EFI >"EFI/Linux/a new one.efi"
 rm loader/gone
 cd / && umount /esp && off DONE
 off "BAD end"
@@ -76,6 +76,7 @@ function extract(tar: string, folder: string, patterns: readonly string[]): void
   if (status === null) throw new Error(`tar ${tar}: ${stderr}`);
 }
 
+/** Debian's own programs and the modules that the kernel needs for its disk and for vfat. */
 async function initrd(programs: string, modules: string): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   const folders = ["dev", "proc", "sys", "esp", "bin", "modules", "lib64", "usr", "usr/lib"];

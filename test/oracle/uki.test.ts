@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { after, before, describe, type TestContext, test } from "node:test";
 
 import { encodeUtf8, toHex } from "../../core/src/bytes/index.ts";
 import {
@@ -66,7 +66,7 @@ for (const suite of ["trixie", "bookworm"] as const)
     after(async () => {
       if (folder !== "") await rm(folder, { recursive: true, force: true });
     });
-    const scenario = (name: string, run: (t: import("node:test").TestContext) => Promise<void>): void =>
+    const scenario = (name: string, run: (t: TestContext) => Promise<void>): void =>
       void test(name, async (t) => {
         if (path !== "") return run(t);
         const why = `no root ${suite}; run scripts/fetch-roots`;
@@ -104,13 +104,13 @@ for (const suite of ["trixie", "bookworm"] as const)
     scenario("ukify inspect finds every section", async (t) => {
       const ukify = requireOracle(t, "ukify");
       if (ukify === undefined) return;
-      const { stdout } = await ukify.ok(["inspect", "--json=short", path]);
+      const { stdout } = await ukify.ok(["inspect", path, "--json=short"]);
       const seen = JSON.parse(stdout) as Record<string, { size: number; sha256: string; text?: string }>;
       for (const [part, content] of [...Object.entries(parts), ["linux", kernel] as const]) {
         assert.equal(seen[`.${part}`]?.size, content.length, part);
         assert.equal(seen[`.${part}`]?.sha256, createHash("sha256").update(content).digest("hex"), part);
       }
-      assert.match(seen[".sbat"]?.text ?? "", /^sbat,1,SBAT Version[^]*\nsystemd[^]*\nashlar\.test,2,/);
+      assert.match(seen[".sbat"]?.text ?? "", /^sbat,1,SBAT Version[\s\S]*\nsystemd[\s\S]*\nashlar\.test,2,/);
     });
 
     scenario("objdump reads the section table", async (t) => {
@@ -125,10 +125,12 @@ for (const suite of ["trixie", "bookworm"] as const)
       }
     });
 
-    scenario("pesign computes the same Authenticode hash of UKI, stub and signed kernel", async (t) => {
+    scenario("pesign computes the same Authenticode hash of UKI, signed kernel and boot loader", async (t) => {
       const pesign = requireOracle(t, "pesign");
       if (pesign === undefined) return;
-      for (const file of [path, join(folder, "linux"), join(folder, "usr/lib/systemd/boot/efi/systemd-bootx64.efi")]) {
+      // pesign pads a file to 8 bytes only when it signs; systemd-boot 252 has an odd size.
+      const loader = suite === "trixie" ? [join(folder, "usr/lib/systemd/boot/efi/systemd-bootx64.efi")] : [];
+      for (const file of [path, join(folder, "linux"), ...loader]) {
         const { stdout } = await pesign.ok(["-h", "-d", "sha256", "-i", file]);
         const image = await openPe(bytesSource(await readFile(file)));
         assert.equal(toHex(await authenticodeDigest(image, pureHashes)), /hash: ([0-9a-f]{64})/.exec(stdout)?.[1]);

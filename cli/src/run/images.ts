@@ -17,7 +17,7 @@ export async function isReleaseFile(source: OpenSource): Promise<boolean> {
 export async function withRoot<T>(path: string, work: (root: OpenedRoot) => Promise<T>): Promise<T> {
   const hasher = inlineBlockHasher(nodeHashes); // few blocks at a time: threads would only cost their start
   await using source = await openFile(path);
-  if (!(await isReleaseFile(source))) return work(await openRoot(source, path, hasher));
+  if (!(await isReleaseFile(source))) return await work(await openRoot(source, path, hasher));
   const release = parseRelease(await readAll(source, MAX_RELEASE_SIZE, path), path);
   const root = artifactOf(release, "root");
   const hashDevice = artifactOf(release, "root-verity");
@@ -25,5 +25,5 @@ export async function withRoot<T>(path: string, work: (root: OpenedRoot) => Prom
     throw new FormatError("bad-release", `${path}: lists no root and hash device`, { path });
   await using rootFile = await openFile(join(dirname(path), root.name));
   await using hashFile = await openFile(join(dirname(path), hashDevice.name));
-  return work(await openSealedRoot(rootFile, hashFile, fromHex(release.rootHash), hasher));
+  return await work(await openSealedRoot(rootFile, hashFile, fromHex(release.rootHash), hasher));
 }
