@@ -183,7 +183,7 @@ for (const { suite, sectorSize } of CASES) {
       const put = (path: string, content: Source): void =>
         putNode(root, fromUtf8(path), regularFile(attributes(0o644), content));
       put("EFI/BOOT/BOOTX64.EFI", bytesSource(loader));
-      put("EFI/Linux/ashlar test_1.efi", uki.source);
+      put("EFI/Linux/ashlar test_1+3.efi", uki.source);
       put("loader/loader.conf", bytesSource(encodeUtf8("editor no\ntimeout 0\n")));
       put("loader/gone", bytesSource(encodeUtf8("x\n")));
       put("a long name, grüße.txt", bytesSource(encodeUtf8("hello\n")));
@@ -199,11 +199,12 @@ for (const { suite, sectorSize } of CASES) {
       assert.match(output, new RegExp(`^LOADER=.*systemd-boot ${uki.stub.major}`, "m"));
       assert.doesNotMatch(output, /^BAD /m);
       const seen = [...output.matchAll(/^FILE=(.*)$/gm)].map(([, line]) => fromUtf8(line ?? "")).sort();
-      const expected = await digests(root);
+      // systemd-boot counted the boot: the firmware's driver renamed a file on our volume.
+      const expected = (await digests(root)).map((line) => line.replace("_1+3.efi", "_1+2-1.efi"));
       // systemd-boot itself may write a random seed.
       assert.deepEqual(
         seen.filter((line) => !line.endsWith("random-seed")),
-        expected,
+        expected.sort(),
       );
 
       const esp = sliceSource(bytesSource(await readFile(disk)), ESP_START, ESP_SIZE);

@@ -31,7 +31,8 @@ export function parseIndex(bytes: Uint8Array): IndexEntry[] {
   }
   function text(at: number): ByteString {
     const end = bytes.indexOf(0, at);
-    if (at >= bytes.length || end < 0) throw new FormatError("truncated", "module index: text without end", { offset: at });
+    if (at >= bytes.length || end < 0)
+      throw new FormatError("truncated", "module index: text without end", { offset: at });
     return byteString(bytes.subarray(at, end));
   }
 

@@ -25,7 +25,9 @@ export interface IndexEntry {
 
 /** modules.dep.bin */
 export function encodeDepIndex(modules: readonly Module[]): Uint8Array<ArrayBuffer> {
-  return encodeIndex(modules.map((module) => ({ key: module.name, value: depLine(module), priority: module.priority })));
+  return encodeIndex(
+    modules.map((module) => ({ key: module.name, value: depLine(module), priority: module.priority })),
+  );
 }
 
 /** A line of modules.dep, without its end. */
@@ -57,12 +59,17 @@ export function encodeIndex(entries: readonly IndexEntry[]): Uint8Array<ArrayBuf
       throw new FormatError("bad-key", `module index: bad key ${showBytes(key.slice(0, 80) as ByteString)}`);
   const parts: Uint8Array[] = [];
   let position = RawIndexHeader.size;
-  const root = writeNode(sorted, 0, (part) => {
-    parts.push(part);
-    position += part.length;
-    if (position > NODE_OFFSET_MASK)
-      throw new UnsupportedError("index-size", `module index of more than ${NODE_OFFSET_MASK} bytes`);
-  }, () => position);
+  const root = writeNode(
+    sorted,
+    0,
+    (part) => {
+      parts.push(part);
+      position += part.length;
+      if (position > NODE_OFFSET_MASK)
+        throw new UnsupportedError("index-size", `module index of more than ${NODE_OFFSET_MASK} bytes`);
+    },
+    () => position,
+  );
   return concatBytes(RawIndexHeader.encode({ magic: INDEX_MAGIC, version: INDEX_VERSION, root }), ...parts);
 }
 
@@ -81,8 +88,8 @@ function writeNode(
   const first = entries[0];
   const last = entries.at(-1);
   let common = depth;
-  // Sorted: what the first and the last have in common, all have.
-  while (common < (first?.key.length ?? 0) && first?.key[common] === last?.key[common]) common++;
+  // Sorted: what the first and the last have in common, all have. The root never has a prefix.
+  while (depth > 0 && common < (first?.key.length ?? 0) && first?.key[common] === last?.key[common]) common++;
   const prefix = (first?.key.slice(depth, common) ?? "") as ByteString;
 
   let at = 0; // index of the next entry

@@ -14,6 +14,9 @@ export const PHASE_PATHS: readonly string[] = [
   "enter-initrd:leave-initrd:sysinit:ready",
 ];
 
+/** Sections of which one or none is used, by menu or by hardware. */
+const CHOSEN_AT_BOOT: readonly string[] = [".profile", ".dtbauto", ".efifw"];
+
 export interface MeasureOptions extends ReadOptions {
   readonly sections: readonly { readonly name: string; readonly content: Source }[];
   /** Of the PCR bank. */
@@ -33,12 +36,13 @@ export interface PcrValue {
 /**
  * Values of PCR 11, one a phase. Names are measured with their NUL, contents in exactly their virtual size, phase
  * words without NUL.
- * Throws UnsupportedError `uki-profiles` for a UKI with profiles: their choice at boot decides what is measured.
+ * Throws UnsupportedError `uki-choice` for a UKI that has several values, by what is chosen at boot.
  */
 export async function measureUki(options: MeasureOptions): Promise<PcrValue[]> {
   const { sections, algorithm, hashes, stubVersion, phases = PHASE_PATHS } = options;
-  if (sections.some(({ name }) => name === ".profile"))
-    throw new UnsupportedError("uki-profiles", "PCR 11 of a UKI with profiles is not implemented");
+  const choice = sections.find(({ name }) => CHOSEN_AT_BOOT.includes(name));
+  if (choice !== undefined)
+    throw new UnsupportedError("uki-choice", `PCR 11 of a UKI with ${choice.name}: what is measured is chosen at boot`);
   let pcr: Uint8Array = new Uint8Array(DIGEST_SIZES[algorithm]);
   const extend = (value: Uint8Array, digest: Uint8Array): Uint8Array => {
     const hasher = hashes.create(algorithm);

@@ -187,7 +187,7 @@ describe("UKI", () => {
       sections: [
         [".text", 0x1000, new Uint8Array(700)],
         [".sbat", 0x2000, encodeUtf8(SBAT)],
-        [".sdmagic", 0x2080, encodeUtf8(MAGIC)],
+        [".sdmagic", 0x2060, encodeUtf8(MAGIC)],
       ],
     });
     assert.deepEqual(await text({ stub: tight }), [0x3000, expected]);
@@ -244,7 +244,7 @@ describe("UKI", () => {
     assert.equal(await base(252), await base(254));
     assert.notEqual(await base(252), await base(255)); // .sbat
     const profile = [...uki.sections, { name: ".profile", content: bytesSource(new Uint8Array(1)) }];
-    await assert.rejects(base(257, profile), { code: "uki-profiles" });
+    await assert.rejects(base(257, profile), { code: "uki-choice" });
   });
 });
 

@@ -1,5 +1,5 @@
 /** Gives the sections of a UKI their places in the file and in memory. */
-import { alignUp } from "../../bytes/index.ts";
+import { alignUp, encodeUtf8 } from "../../bytes/index.ts";
 import { bytesSource, piecewiseSource, type Source } from "../../source/index.ts";
 import { SECTION_CODE, SECTION_INITIALIZED_DATA, SECTION_READ } from "./format.ts";
 import type { StubSection } from "./stub.ts";
@@ -12,6 +12,7 @@ const BIG_SECTION = 16 * 1024; // bytes
 
 export interface Placing {
   readonly name: string;
+  readonly nameBytes: Uint8Array;
   /** As in memory. */
   readonly content: Source;
   /** As in the file; what it lacks up to `rawSize` is zero. */
@@ -27,20 +28,22 @@ export interface Placing {
 
 /** Keeps `section.data`. */
 export function fromStub(section: StubSection): Placing {
-  const { name, data, virtualSize, virtualAddress, characteristics, rawOffset } = section;
+  const { name, nameBytes, data, virtualSize, virtualAddress, characteristics, rawOffset } = section;
   const stored = bytesSource(data);
   const content =
     data.length >= virtualSize
       ? bytesSource(data.subarray(0, virtualSize))
       : piecewiseSource(virtualSize, [{ at: 0, source: stored }]);
-  return { name, content, stored, characteristics, virtualAddress, rawOffset: 0, rawSize: 0, movedFrom: rawOffset };
+  const place = { virtualAddress, rawOffset: 0, rawSize: 0, movedFrom: rawOffset };
+  return { name, nameBytes, content, stored, characteristics, ...place };
 }
 
 export function fromPayload({ name, content }: { readonly name: string; readonly content: Source }): Placing {
   // As ukify: what the firmware need not write to or run; the kernel counts as code for old ones that run in place.
   const kind = name === ".linux" ? SECTION_CODE : SECTION_INITIALIZED_DATA;
   const characteristics = kind | SECTION_READ;
-  return { name, content, stored: content, characteristics, virtualAddress: 0, rawOffset: 0, rawSize: 0 };
+  const place = { virtualAddress: 0, rawOffset: 0, rawSize: 0 };
+  return { name, nameBytes: encodeUtf8(name), content, stored: content, characteristics, ...place };
 }
 
 /** The stub's sections follow the headers as they did in its file. Returns how its file offsets move. */

@@ -1,5 +1,5 @@
 /** Reads PE images: stubs, kernels, boot loaders and UKIs. Headers at once, sections when asked. */
-import { byteString, decodeUtf8, showBytes } from "../../bytes/index.ts";
+import { byteString, showBytes } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { bytesSource, piecewiseSource, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import {
@@ -24,7 +24,7 @@ export const MAX_SECTIONS = 512;
 /** Bytes from the start of the file to the end of the section table, at most. */
 const MAX_HEADERS = 1024 * 1024;
 
-/** Bytes of a `.sdmagic` section that are looked at. */
+/** Bytes that are searched for the name and version of systemd's programs. */
 const MAX_LOADER_INFO = 4096;
 
 export interface DataDirectory {
@@ -37,6 +37,8 @@ export interface DataDirectory {
 export interface PeSection {
   /** Up to the first NUL, other than ASCII escaped. */
   readonly name: string;
+  /** The 8 bytes of the table. */
+  readonly nameBytes: Uint8Array;
   readonly virtualAddress: number;
   /** Bytes. */
   readonly virtualSize: number;
@@ -49,7 +51,7 @@ export interface PeSection {
   readonly content: Source;
 }
 
-/** Which program and version a `.sdmagic` section says that it is. */
+/** Which program and version systemd's stub or boot loader says that it is. */
 export interface LoaderInfo {
   /** `systemd-stub`, `systemd-boot`, … */
   readonly name: string;
@@ -75,13 +77,14 @@ export interface PeImage {
   readonly peOffset: number;
   /** Bytes from the start of the file to the section table. */
   readonly sectionTable: number;
-  /** From `.sdmagic`, where there is one. */
+  /** Undefined for what is not systemd's. */
   readonly loaderInfo: LoaderInfo | undefined;
 }
 
 /**
  * Throws FormatError for what is no PE image or has parts outside the file, UnsupportedError `pe32` for 32-bit images
- * and `pe-sections` for more than {@link MAX_SECTIONS} sections. Section contents are not read, but for `.sdmagic`.
+ * and `pe-sections` for more than {@link MAX_SECTIONS} sections. Section contents are not read, but for the
+ * name and version in `.sdmagic`.
  */
 export async function openPe(source: Source, options: ReadOptions = {}): Promise<PeImage> {
   const dos = RawDosHeader.view(await readUpTo(source, 0, RawDosHeader.size, options));
@@ -172,14 +175,14 @@ function parseSection(raw: ReturnType<typeof RawSectionHeader.view>, source: Sou
   const stored = Math.min(virtualSize, rawSize);
   const data = stored > 0 ? sliceSource(source, rawOffset, stored) : bytesSource(new Uint8Array(0));
   const content = stored === virtualSize ? data : piecewiseSource(virtualSize, [{ at: 0, source: data }]);
-  return { name, virtualAddress, virtualSize, rawOffset, rawSize, characteristics, content };
+  return { name, nameBytes: raw.name, virtualAddress, virtualSize, rawOffset, rawSize, characteristics, content };
 }
 
 async function readLoaderInfo(sections: readonly PeSection[], options: ReadOptions): Promise<LoaderInfo | undefined> {
   const section = findSection({ sections }, ".sdmagic");
   if (section === undefined) return undefined;
   const bytes = await section.content.read(0, Math.min(section.virtualSize, MAX_LOADER_INFO), options);
-  const match = /#### LoaderInfo: ([^\s#]+) (([0-9]{1,6})[^\s#]*) ####/.exec(decodeUtf8(bytes));
+  const match = /#### LoaderInfo: ([^\s#]+) (([0-9]{1,6})[^\s#]*) ####/.exec(byteString(bytes));
   if (match === null) return undefined;
   const [, name, version, major] = match as unknown as [string, string, string, string];
   return { name, version, major: Number(major) };

@@ -39,7 +39,9 @@ export async function parseStub(stub: Uint8Array, architecture: Architecture | u
     throw refuse(`subsystem ${image.optionalHeader.subsystem} is not that of an EFI application`);
   const { loaderInfo } = image;
   if (loaderInfo?.name !== "systemd-stub")
-    throw refuse(`it is ${loaderInfo?.name ?? "not marked as systemd-stub by a .sdmagic section"}`);
+    throw refuse(
+      `it is ${loaderInfo?.name ?? "not marked as systemd-stub by a section .sdmagic (252 has none on arm64)"}`,
+    );
   for (const name of [".linux", ".initrd", ".cmdline"])
     if (findSection(image, name) !== undefined) throw refuse(`it has a section ${name}: it is a UKI already`);
   const found = image.architecture;

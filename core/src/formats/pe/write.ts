@@ -225,7 +225,7 @@ function encodeHeaders(stub: Stub, sections: readonly Placing[], values: HeaderV
   headers.set(
     RawOptionalHeader.encode({
       ...copyFields(RawOptionalHeader, optionalHeader),
-      initializedDataSize: optionalHeader.initializedDataSize + values.addedSize,
+      initializedDataSize: Math.min(optionalHeader.initializedDataSize + values.addedSize, 0xffffffff), // for show
       imageSize: values.imageSize,
       headersSize: values.headersSize,
       checksum: 0,
@@ -242,7 +242,7 @@ function encodeHeaders(stub: Stub, sections: readonly Placing[], values: HeaderV
   sections.forEach((section, i) => {
     const { virtualAddress, rawSize, rawOffset, characteristics } = section;
     const header = RawSectionHeader.encode({
-      name: encodeUtf8(section.name),
+      name: section.nameBytes,
       virtualSize: section.content.size,
       virtualAddress,
       rawSize,

@@ -46,6 +46,8 @@ export interface Extensions {
 
 export type Dialect = "v7" | "ustar" | "gnu";
 
+const USTAR = [0x75, 0x73, 0x74, 0x61, 0x72] as const;
+const SPACE = 0x20;
 const MAX_ID = 0xffffffff; // uid_t and gid_t of Linux
 
 /** Text up to the first NUL. */
@@ -55,8 +57,9 @@ export function textField(field: Uint8Array): ByteString {
 }
 
 export function dialectOf(header: Uint8Array): Dialect {
-  const magic = byteString(RawHeader.view(header).magic);
-  return magic === "ustar\0" ? "ustar" : magic === "ustar " ? "gnu" : "v7";
+  const { magic } = RawHeader.view(header);
+  for (let i = 0; i < USTAR.length; i++) if (magic[i] !== USTAR[i]) return "v7";
+  return magic[5] === 0 ? "ustar" : magic[5] === SPACE ? "gnu" : "v7";
 }
 
 /** Throws FormatError `bad-checksum`. Old writers summed signed bytes, so both sums are right. */
@@ -108,9 +111,12 @@ export function parseHeader(
   const { pax, xattrRecords } = splitRecords(extensions.records);
 
   const path = pax.get("path") ?? extensions.longName ?? headerPath(header, dialect);
-  const named = `${what}: entry ${JSON.stringify(showBytes(path).slice(0, 200))} at ${headerOffset}`;
+  const named = () => `${what}: entry ${JSON.stringify(showBytes(path).slice(0, 200))} at ${headerOffset}`;
   const fail = (code: string, problem: string): never => {
-    throw new FormatError(code, `${named}: ${problem}`, { offset: headerOffset, path: showBytes(path).slice(0, 200) });
+    throw new FormatError(code, `${named()}: ${problem}`, {
+      offset: headerOffset,
+      path: showBytes(path).slice(0, 200),
+    });
   };
   const number = (field: Uint8Array, key: string, name: string): number => {
     const text = pax.get(key);
@@ -134,7 +140,7 @@ export function parseHeader(
   if (type === undefined)
     throw new UnsupportedError(
       "tar-type",
-      `${named}: type ${JSON.stringify(String.fromCharCode(flag))} is not supported`,
+      `${named()}: type ${JSON.stringify(String.fromCharCode(flag))} is not supported`,
       {
         offset: headerOffset,
       },
@@ -183,10 +189,11 @@ function headerPath(header: Uint8Array, dialect: Dialect): ByteString {
   const raw = RawHeader.view(header);
   const name = textField(raw.name);
   if (dialect !== "ustar") return name;
+  if (raw.prefix[0] === 0) return name;
   // Schilling's star writes "tar\0" at the end and two times behind a shorter prefix.
   const isStar = byteString(raw.padding.subarray(8)) === "tar\0";
   const prefix = textField(isStar ? raw.prefix.subarray(0, 131) : raw.prefix);
-  return (prefix === "" ? name : `${prefix}/${name}`) as ByteString;
+  return `${prefix}/${name}` as ByteString;
 }
 
 function modificationTime(field: Uint8Array, pax: string | undefined): bigint | undefined {

@@ -225,7 +225,7 @@ test("paths: ustar prefix, star's prefix, GNU long names, v7 directories", () =>
   const input = { path: b("name"), type: "file" } as const;
   assert.equal(only(member(input, { prefix: "some/where" })).entry.path, "some/where/name");
   assert.equal(
-    only(member(input, { prefix: `short${"\0".repeat(126)}00000000000 `, padding: "\0".repeat(8) + "tar\0" })).entry
+    only(member(input, { prefix: `short${"\0".repeat(126)}00000000000 `, padding: `${"\0".repeat(8)}tar\0` })).entry
       .path,
     "short/name",
   );

@@ -2,26 +2,15 @@
  * A streaming tar reader: v7, ustar, GNU and PAX, as README.md describes. It looks at headers only; content passes
  * through as views of the chunks that came in.
  */
-import { alignUp, type ByteString, isZero } from "../../bytes/index.ts";
+import { type ByteString, isZero } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
-import {
-  BLOCK_SIZE,
-  MAX_PATH_LENGTH,
-  MAX_PAX_SIZE,
-  MAX_SPARSE_SEGMENTS,
-  RawHeader,
-  RawSparseBlock,
-  TYPEFLAG,
-} from "./format.ts";
-import { assertChecksum, dialectOf, gnuTail, headerSize, parseHeader, type TarEntry, textField } from "./header.ts";
-import { parseNumber, parsePaxNumber } from "./numbers.ts";
+import { BLOCK_SIZE, MAX_PATH_LENGTH, MAX_PAX_SIZE, RawHeader, TYPEFLAG } from "./format.ts";
+import { assertChecksum, dialectOf, gnuTail, headerSize, parseHeader, textField } from "./header.ts";
+import { parseNumber } from "./numbers.ts";
 import { type PaxRecord, parsePax } from "./pax.ts";
-import { checkSegments, parsePaxSparse, parseSparseTable, type SparseSegment } from "./sparse.ts";
-
-export type TarEvent =
-  | { readonly kind: "entry"; readonly entry: TarEntry }
-  /** The next stored bytes of the last entry: a view of the chunk, valid until the next `push`. */
-  | { readonly kind: "data"; readonly bytes: Uint8Array };
+import { takeMap, takeOldMap, unwrap } from "./read-sparse.ts";
+import { checkSegments, parsePaxSparse, type SparseSegment } from "./sparse.ts";
+import { fill, type Input, padding, pass, position, type Steps, type TarEvent, take, truncated } from "./steps.ts";
 
 export interface TarOptions {
   /** Names the archive in errors. Default: `tar archive`. */
@@ -78,90 +67,6 @@ export function tarParser(options: TarOptions = {}): TarParser {
         if (step.value !== undefined) throw new TypeError("end: events of the last chunk were not taken");
     },
   };
-}
-
-interface Input {
-  chunk: Uint8Array;
-  /** Bytes of `chunk` that are used up. */
-  at: number;
-  /** Position of `chunk` in the archive. */
-  start: number;
-  ended: boolean;
-  /** Bytes that are passed over next, while the parser waits for them. */
-  passing: number;
-  /** Bytes that stand in for a push. */
-  skipped: number;
-}
-
-/** Yields events, and undefined where it needs more bytes. */
-type Steps<T> = Generator<TarEvent | undefined, T, void>;
-
-function position(input: Input): number {
-  return input.start + input.at;
-}
-
-/** True once there is at least one byte; false at the end of the archive. */
-function* fill(input: Input): Steps<boolean> {
-  while (input.at >= input.chunk.length && input.skipped === 0) {
-    if (input.ended) return false;
-    yield undefined;
-  }
-  return true;
-}
-
-/** Exactly `size` bytes, as a view where one chunk holds them. */
-function* take(input: Input, size: number, context: () => string): Steps<Uint8Array> {
-  if (input.chunk.length - input.at >= size) {
-    input.at += size;
-    return input.chunk.subarray(input.at - size, input.at);
-  }
-  let bytes = new Uint8Array(Math.min(size, 65536)); // grows with what really arrives
-  let filled = 0;
-  while (filled < size) {
-    if (!(yield* fill(input))) throw truncated(input, context(), size - filled);
-    const piece = input.chunk.subarray(input.at, input.at + size - filled);
-    if (filled + piece.length > bytes.length) {
-      const grown = new Uint8Array(Math.min(size, 2 * (filled + piece.length)));
-      grown.set(bytes.subarray(0, filled));
-      bytes = grown;
-    }
-    bytes.set(piece, filled);
-    filled += piece.length;
-    input.at += piece.length;
-  }
-  return bytes.subarray(0, size);
-}
-
-/** Passes over `size` bytes; gives them out as data where `emit` is set. */
-function* pass(input: Input, size: number, emit: boolean, context: () => string): Steps<void> {
-  let left = size;
-  while (left > 0) {
-    input.passing = left;
-    if (!(yield* fill(input))) throw truncated(input, context(), left);
-    input.passing = 0;
-    if (input.skipped > 0) {
-      left -= input.skipped;
-      input.start += input.skipped;
-      input.skipped = 0;
-      continue;
-    }
-    const length = Math.min(left, input.chunk.length - input.at);
-    const from = input.at;
-    input.at += length;
-    left -= length;
-    if (emit) yield { kind: "data", bytes: input.chunk.subarray(from, from + length) };
-  }
-}
-
-function truncated(input: Input, context: string, missing: number): FormatError {
-  const offset = position(input);
-  return new FormatError("truncated", `${context}: the archive ends at ${offset}, ${missing} bytes are missing`, {
-    offset,
-  });
-}
-
-function padding(size: number): number {
-  return alignUp(size, BLOCK_SIZE) - size;
 }
 
 /** What extension headers have said so far. */
@@ -314,118 +219,4 @@ function* parseEntry(
   const inContent = () => `${what}: content of the entry at ${headerOffset}`;
   yield* pass(input, stored - mapSize, true, inContent);
   yield* pass(input, padding(stored), false, inContent);
-}
-
-function unwrap(segments: SparseSegment[] | string, fail: (problem: string) => never): SparseSegment[] {
-  return typeof segments === "string" ? fail(segments) : segments;
-}
-
-/** Old GNU format: four entries in the header, then blocks of 21 for as long as `isextended` says so. */
-function* takeOldMap(
-  input: Input,
-  header: Uint8Array,
-  fail: (problem: string) => never,
-  context: () => string,
-): Steps<SparseSegment[]> {
-  const map: SparseSegment[] = [];
-  const tail = gnuTail(header);
-  let problem = parseSparseTable(tail.sparse, map);
-  let isExtended = tail.isextended[0] !== 0;
-  for (let blocks = 0; isExtended && problem === undefined; blocks++) {
-    if (blocks > MAX_SPARSE_SEGMENTS / 21) return fail(`sparse map has more than ${MAX_SPARSE_SEGMENTS} segments`);
-    const block = RawSparseBlock.view(yield* take(input, BLOCK_SIZE, context));
-    problem = parseSparseTable(block.sparse, map);
-    isExtended = block.isextended[0] !== 0;
-  }
-  return problem === undefined ? map : fail(problem);
-}
-
-const NEWLINE = 0x0a;
-const MAX_NUMBER_DIGITS = 16;
-
-/**
- * Format 1.0: decimal numbers, a line each, at the start of the content: how many segments, then offset and size of
- * each; zeros up to a block. Returns the bytes it takes.
- */
-function* takeMap(
-  input: Input,
-  stored: number,
-  into: SparseSegment[],
-  fail: (problem: string) => never,
-  context: () => string,
-): Steps<number> {
-  let used = 0;
-  let line = "";
-  let count: number | undefined;
-  let offset: number | undefined;
-  while (count === undefined || into.length < count) {
-    if (used + BLOCK_SIZE > stored) return fail("the sparse map passes the content");
-    const block = yield* take(input, BLOCK_SIZE, context);
-    used += BLOCK_SIZE;
-    for (const byte of block) {
-      if (count !== undefined && into.length >= count) break;
-      if (byte !== NEWLINE) {
-        line += String.fromCharCode(byte);
-        if (line.length > MAX_NUMBER_DIGITS) return fail("the sparse map holds what is no number");
-        continue;
-      }
-      const value = parsePaxNumber(line) ?? fail("the sparse map holds what is no number");
-      line = "";
-      if (count === undefined) {
-        count = value;
-        if (count > MAX_SPARSE_SEGMENTS) return fail(`sparse map has more than ${MAX_SPARSE_SEGMENTS} segments`);
-      } else if (offset === undefined) offset = value;
-      else {
-        into.push({ offset, size: value });
-        offset = undefined;
-      }
-    }
-  }
-  return used;
-}
-
-export interface TarMember {
-  readonly entry: TarEntry;
-  /** The stored bytes, once and only before the next member is asked for; skipped if nobody asks. Views of chunks. */
-  readonly content: AsyncIterable<Uint8Array>;
-}
-
-/** The members of an archive from chunks of any size. Errors as {@link tarParser}. */
-export async function* readTar(chunks: AsyncIterable<Uint8Array>, options: TarOptions = {}): AsyncGenerator<TarMember> {
-  const parser = tarParser(options);
-  const iterator = chunks[Symbol.asyncIterator]();
-  async function nextEvent(): Promise<TarEvent | undefined> {
-    for (;;) {
-      const event = parser.next();
-      if (event !== undefined) return event;
-      const { done, value } = await iterator.next();
-      if (done) {
-        parser.end();
-        return undefined;
-      }
-      parser.push(value);
-    }
-  }
-  try {
-    let event = await nextEvent();
-    while (event !== undefined) {
-      if (event.kind !== "entry") {
-        event = await nextEvent(); // content that nobody asked for
-        continue;
-      }
-      const { entry } = event;
-      let upcoming: TarEvent | undefined | "unread" = "unread";
-      async function* content(): AsyncGenerator<Uint8Array> {
-        while (upcoming === "unread") {
-          const following = await nextEvent();
-          if (following?.kind === "data") yield following.bytes;
-          else upcoming = following;
-        }
-      }
-      yield { entry, content: content() };
-      event = upcoming === "unread" ? await nextEvent() : upcoming;
-    }
-  } finally {
-    await iterator.return?.();
-  }
 }

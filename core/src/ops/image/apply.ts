@@ -151,37 +151,35 @@ function follow(
   make: (() => Directory) | undefined,
 ): Directory | undefined {
   const pending = names.toReversed(); // next name last
-  let trail: Directory[] = [root];
+  // A directory that is made gets its name only at the end: `missing/..` in a link's target must leave nothing behind.
+  let trail: { readonly directory: Directory; readonly made?: ByteString }[] = [{ directory: root }];
   let links = 0;
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    const parent = trail.at(-1)!; // never empty: `..` of the root throws
     if (name === "..") {
       if (trail.length === 1)
         throw entryError("link-escapes", entry, what, "a symbolic link in its path leads out of the root");
       trail.pop();
       continue;
     }
-    const node = parent.entries.get(name);
+    const node = trail.at(-1)!.directory.entries.get(name); // the trail always has the root
     if (node?.type === "symlink") {
       if (links === 0 && replaced?.has(names.slice(0, names.length - pending.length).join("/") as ByteString))
         return undefined;
       if (++links > MAX_SYMLINKS)
         throw entryError("symlink-loop", entry, what, `more than ${MAX_SYMLINKS} symbolic links in its path`);
-      if (node.target.startsWith("/")) trail = [root];
+      if (node.target.startsWith("/")) trail = [{ directory: root }];
       pending.push(...splitPath(node.target).reverse());
-      continue;
-    }
-    if (node?.type === "directory") {
-      trail.push(node);
-      continue;
-    }
-    if (make === undefined) return undefined;
-    const made = make();
-    parent.entries.set(name, made);
-    trail.push(made);
+    } else if (node?.type === "directory") trail.push({ directory: node });
+    else if (make !== undefined) trail.push({ directory: make(), made: name });
+    else return undefined;
   }
   if (trail.length >= MAX_DEPTH) throw entryError("too-deep", entry, what, `directories nest deeper than ${MAX_DEPTH}`);
-  return trail.at(-1);
+  let parent = root;
+  for (const { directory, made } of trail) {
+    if (made !== undefined) parent.entries.set(made, directory);
+    parent = directory;
+  }
+  return parent;
 }
 
 function attributesOf({ mode, uid, gid, mtime, xattrs, type }: TarEntry): Attributes {

@@ -338,6 +338,10 @@ test("targets of symbolic links are data", async () => {
   assert.deepEqual(flat.paths, ["a", "b", "c"]);
 });
 
+test("what is no directory makes room for a missing parent", async () => {
+  assert.deepEqual((await build(layout([layer(file("a")), layer(file("a/b"))]))).paths, ["a", "a/b"]);
+});
+
 test("an absolute hard link means the root, as some builders write it", async () => {
   const flat = await build(layout([layer(file("a"), link("b", "/a"))]));
   assert.equal(getNode(flat.root, "a"), getNode(flat.root, "b"));
