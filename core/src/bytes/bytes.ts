@@ -22,6 +22,7 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
 export function isZero(bytes: Uint8Array): boolean {
   let at = 0;
   while (at < bytes.length && (bytes.byteOffset + at) % 8 !== 0) if (bytes[at++] !== 0) return false;
+  if (at === bytes.length) return true; // a short view may end before it is aligned
   const words = new Float64Array(bytes.buffer, bytes.byteOffset + at, Math.floor((bytes.length - at) / 8));
   // A float is +0 or -0 only for two patterns; -0 (sign bit alone) must not pass.
   for (let i = 0; i < words.length; i++) if (!Object.is(words[i], 0)) return false;

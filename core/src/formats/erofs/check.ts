@@ -32,9 +32,6 @@ export interface Finding {
 /** Findings after which the check stops; a thoroughly broken image has no use for more. */
 export const MAX_FINDINGS = 200;
 
-/** isZero of bytes/ wants room to align itself. */
-const isZeroed = (bytes: Uint8Array): boolean => (bytes.length < 8 ? bytes.every((byte) => byte === 0) : isZero(bytes));
-
 interface Claim {
   readonly start: number;
   readonly size: number;
@@ -55,7 +52,7 @@ export async function checkErofs(source: Source): Promise<Finding[]> {
     if (!(await checksumMatches(source, image.superblock)))
       report("superblock-checksum", "the checksum of the superblock does not match", { offset: SUPERBLOCK_OFFSET });
     const raw = RawSuperblock.view(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size));
-    if (!isZeroed(raw.reserved) || !isZeroed(raw.reserved2))
+    if (!isZero(raw.reserved) || !isZero(raw.reserved2))
       report("reserved", "reserved bytes of the superblock are not zero", { offset: SUPERBLOCK_OFFSET });
     await checkInodes(image, report);
   } catch (error) {
@@ -115,7 +112,7 @@ async function checkReserved({ source }: ErofsImage, inode: ErofsInode, path: st
   const bytes = await source.read(inode.position, inode.inodeSize);
   const compact = inode.isExtended ? undefined : RawInodeCompact.view(bytes);
   const extended = inode.isExtended ? RawInodeExtended.view(bytes) : undefined;
-  if (compact?.mtime || compact?.reserved || extended?.nb || (extended !== undefined && !isZeroed(extended.reserved)))
+  if (compact?.mtime || compact?.reserved || extended?.nb || (extended !== undefined && !isZero(extended.reserved)))
     report("reserved", `reserved bytes of the inode of ${path} are not zero`, { path, offset: inode.position });
 }
 
@@ -170,7 +167,7 @@ async function checkAccounts({ superblock, source }: ErofsImage, claims: Claim[]
   for (const { start, size } of gaps) {
     if (start < headSize(superblock.blockSize) && start < SUPERBLOCK_OFFSET) continue; // room for a boot sector
     for await (const chunk of chunksOf(sliceSource(source, start, Math.min(size, source.size - start))))
-      if (!isZeroed(chunk)) {
+      if (!isZero(chunk)) {
         report("padding", `${size} bytes that belong to nothing are not all zero`, { offset: start });
         break;
       }

@@ -1,5 +1,5 @@
 /**
- * Writes a tree as an uncompressed EROFS image, strictly forward but for the first block. Linux 5.4 and later mount it.
+ * Writes a tree as an uncompressed EROFS image, strictly forward but for the first block. Linux 5.10 and later mount it.
  * The steps stand in inodes.ts, data.ts, plan.ts and emit.ts; the layout in README.md.
  */
 import { encodeUtf8, formatUuid, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";

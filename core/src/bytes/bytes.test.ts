@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import {
+  alignUp,
+  byteString,
+  bytesOf,
+  concatBytes,
+  crc32,
+  crc32cRegister,
+  formatUuid,
+  fromHex,
+  fromUtf8,
+  isZero,
+  parseUuid,
+  showBytes,
+  swapGuid,
+  toHex,
+  uuidFromHash,
+} from "./index.ts";
+
+test("isZero agrees with a plain loop on views of every alignment", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 40 }), fc.nat(16), fc.boolean(), (bytes, skip, zero) => {
+      const whole = zero ? new Uint8Array(bytes.length) : bytes;
+      const view = whole.subarray(Math.min(skip, whole.length));
+      assert.equal(
+        isZero(view),
+        view.every((byte) => byte === 0),
+      );
+    }),
+  );
+  const minusZero = new Uint8Array(16);
+  minusZero[7] = 0x80; // the bits of -0.0
+  assert.equal(isZero(minusZero), false);
+});
+
+test("byte strings keep every byte and show text as text", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => assert.deepEqual(bytesOf(byteString(bytes)), bytes)),
+  );
+  assert.equal(showBytes(fromUtf8("grün\n")), "grün\\x0a");
+  assert.equal(showBytes(byteString(Uint8Array.of(0x61, 0xff, 0x5c))), "a\\xff\\\\");
+  assert.equal(showBytes(fromUtf8("\u009b31m\u001b[0m")), "\\x9b31m\\x1b[0m");
+});
+
+test("hexadecimal, UUIDs and GUID order", () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 50 }), (bytes) => assert.deepEqual(fromHex(toHex(bytes)), bytes)));
+  const text = "00112233-4455-6677-8899-aabbccddeeff";
+  assert.equal(formatUuid(parseUuid(text)), text);
+  assert.equal(toHex(swapGuid(parseUuid(text))), "33221100554477668899aabbccddeeff");
+  for (const bad of ["", "0", "zz"]) if (bad !== "") assert.throws(() => fromHex(bad), /not hexadecimal/);
+  const hash = Buffer.alloc(32, 0xff);
+  assert.match(uuidFromHash(hash), /^ffffffff-ffff-8fff-bfff-ffffffffffff$/);
+  assert.equal(hash[6], 0xff, "the caller's digest stays, even a Buffer");
+});
+
+test("CRCs have the values of their standards", () => {
+  const text = new TextEncoder().encode("123456789");
+  assert.equal(crc32(text), 0xcbf43926);
+  assert.equal(crc32(text.subarray(4), crc32(text.subarray(0, 4))), 0xcbf43926);
+  assert.equal(~crc32cRegister(text, 0xffffffff) >>> 0, 0xe3069283);
+});
+
+test("alignUp is right past 2^31", () => {
+  assert.equal(alignUp(2 ** 40 + 1, 4096), 2 ** 40 + 4096);
+  assert.deepEqual(concatBytes(Uint8Array.of(1), Uint8Array.of(), Uint8Array.of(2, 3)), Uint8Array.of(1, 2, 3));
+});
