@@ -19,6 +19,8 @@ import { WANTED_LIBRARIES } from "./programs.ts";
 
 /** Bytes of a program or library; libsystemd-shared has 4 MB. */
 const MAX_PROGRAM = 64 * 1024 * 1024;
+/** Programs and libraries in one initrd, at most; a real one has about 100. */
+const MAX_PROGRAMS = 4096;
 /** Bytes of a first line `#!…` that Linux looks at (BINPRM_BUF_SIZE). */
 const MAX_SHEBANG = 256;
 
@@ -84,6 +86,11 @@ export async function createCollector(image: Directory, initrd: Directory): Prom
     if (program === undefined) return false;
     if (done.has(program.path)) return true;
     done.add(program.path);
+    if (done.size > MAX_PROGRAMS)
+      throw new UnsupportedError(
+        "initrd-size",
+        `the initrd would have more than ${MAX_PROGRAMS} programs and libraries`,
+      );
     const elf = await elfOf(program);
     if (elf === undefined) {
       const interpreter = await shebangOf(program.node);

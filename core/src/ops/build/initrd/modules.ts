@@ -6,7 +6,6 @@ import {
   depLine,
   encodeAliasIndex,
   encodeDepIndex,
-  encodeIndex,
   type Module,
   type ModuleAlias,
   type ModuleSet,
@@ -74,7 +73,9 @@ export async function planModules(image: Directory, version: string, extra: read
   const folder = folderOf(image, version);
   const read = async (name: string): Promise<Uint8Array> => {
     const found = resolvePath(image, `${folder}/${name}`);
-    return found?.node.type === "file" ? readAll(found.node.content, MAX_INDEX, `/${folder}/${name}`) : new Uint8Array();
+    return found?.node.type === "file"
+      ? readAll(found.node.content, MAX_INDEX, `/${folder}/${name}`)
+      : new Uint8Array();
   };
   const set: ModuleSet = {
     modules: parseModulesDep(await read("modules.dep")),

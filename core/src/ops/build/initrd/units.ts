@@ -85,8 +85,4 @@ export const NEEDED_RULES: readonly (readonly string[])[] = [
   ["99-systemd.rules"],
 ];
 
-export const WANTED_RULES: readonly string[] = [
-  "13-dm-disk.rules",
-  "60-block.rules",
-  "60-persistent-storage-dm.rules",
-];
+export const WANTED_RULES: readonly string[] = ["13-dm-disk.rules", "60-block.rules", "60-persistent-storage-dm.rules"];
