@@ -11,3 +11,4 @@ interface AbortSignal {
   readonly reason: unknown;
   throwIfAborted(): void;
 }
+declare function setTimeout(callback: () => void, milliseconds?: number): unknown;

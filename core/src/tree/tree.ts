@@ -5,6 +5,11 @@
 import type { ByteString } from "../bytes/index.ts";
 import type { Source } from "../source/index.ts";
 
+export type Xattrs = ReadonlyMap<ByteString, Uint8Array>;
+
+/** Shared by all that have none: a map of its own costs more memory than the rest of an inode. */
+export const NO_XATTRS: Xattrs = /* @__PURE__ */ new Map();
+
 /** What every inode has. Plain data; shared by the names of a hard link since the inode is. */
 export interface Attributes {
   /** Permission, set-id and sticky bits: the low 12 bits of `st_mode`. */
@@ -13,8 +18,8 @@ export interface Attributes {
   gid: number;
   /** Nanoseconds since 1970-01-01T00:00:00Z, signed. */
   mtime: bigint;
-  /** Full name (`user.x`, `security.capability`) → value, both bytes. Order means nothing. */
-  xattrs: Map<ByteString, Uint8Array>;
+  /** Full name (`user.x`, `security.capability`) → value, both bytes. Order means nothing. Replaced, never changed. */
+  xattrs: Xattrs;
 }
 
 export interface Directory extends Attributes {
@@ -62,17 +67,38 @@ export const TYPE_BITS: Readonly<Record<NodeType, number>> = {
 
 /** Attributes of something that has none of its own: root's, and as old as time itself. */
 export function attributes(mode: number, values: Partial<Attributes> = {}): Attributes {
-  return { mode, uid: 0, gid: 0, mtime: 0n, xattrs: new Map(), ...values };
+  return { mode, uid: 0, gid: 0, mtime: 0n, xattrs: NO_XATTRS, ...values };
 }
 
-export function directory(attributes: Attributes, entries: Iterable<readonly [ByteString, Node]> = []): Directory {
-  return { type: "directory", ...attributes, entries: new Map(entries) };
+// Properties are written out, since a spread makes objects of another shape, slower and larger: there are millions.
+
+export function directory(
+  { mode, uid, gid, mtime, xattrs }: Attributes,
+  entries: Iterable<readonly [ByteString, Node]> = [],
+): Directory {
+  return { type: "directory", mode, uid, gid, mtime, xattrs, entries: new Map(entries) };
 }
 
-export function regularFile(attributes: Attributes, content: Source): RegularFile {
-  return { type: "file", ...attributes, content };
+export function regularFile({ mode, uid, gid, mtime, xattrs }: Attributes, content: Source): RegularFile {
+  return { type: "file", mode, uid, gid, mtime, xattrs, content };
 }
 
-export function symlink(attributes: Attributes, target: ByteString): Symlink {
-  return { type: "symlink", ...attributes, target };
+export function symlink({ mode, uid, gid, mtime, xattrs }: Attributes, target: ByteString): Symlink {
+  return { type: "symlink", mode, uid, gid, mtime, xattrs, target };
+}
+
+export function deviceNode(
+  type: DeviceNode["type"],
+  { mode, uid, gid, mtime, xattrs }: Attributes,
+  major: number,
+  minor: number,
+): DeviceNode {
+  return { type, mode, uid, gid, mtime, xattrs, major, minor };
+}
+
+export function specialNode(
+  type: SpecialNode["type"],
+  { mode, uid, gid, mtime, xattrs }: Attributes,
+): SpecialNode {
+  return { type, mode, uid, gid, mtime, xattrs };
 }

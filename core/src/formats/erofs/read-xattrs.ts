@@ -59,7 +59,7 @@ export async function readXattrs(
   shared: SharedXattrs,
 ): Promise<Map<ByteString, Uint8Array>> {
   const xattrs = new Map<ByteString, Uint8Array>();
-  if (inode.xattrSize === 0) return xattrs;
+  if (inode.xattrSize === 0) return NO_XATTRS;
   const where = `inode ${inode.nid}`;
   const start = inode.position + inode.inodeSize;
   if (start + inode.xattrSize > source.size)

@@ -6,8 +6,9 @@ import type { Directory } from "../../tree/index.ts";
 import { type ArtifactStore, copySource } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
+import { digestingSink } from "../release/digesting-sink.ts";
 import { identify, stemOf } from "../release/identity.ts";
-import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import { type ArtifactRole, FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
 import { productUuid } from "../seal/product.ts";
 import { sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
@@ -131,7 +132,8 @@ export async function buildSystem(
   const rootSource = root.source(sealed.rootSize);
   const hashSource = hashDevice.source(sealed.hashDeviceSize);
   const ukiSource = uki.source(image.source.size);
-  const diskTask = reporter.start("laying out the disk", sealed.rootSize + sealed.hashDeviceSize);
+  const diskTask = reporter.start("laying out the disk", geometry.diskSize);
+  const digestedDisk = digestingSink(disk, hashes, { signal, onProgress: diskTask.advance });
   await layoutDisk(
     {
       geometry,
@@ -142,15 +144,15 @@ export async function buildSystem(
       hashDevice: hashSource,
       esp: composeEsp({ architecture, loader: bootFiles.loader, uki: ukiSource, ukiName: `${stemOf(identity)}.efi` }),
     },
-    disk,
+    digestedDisk,
     hashes,
-    { signal, onProgress: diskTask.advance },
+    { signal },
   );
+  const diskDigest = await digestedDisk.finish(geometry.diskSize);
   await disk.setSize(geometry.diskSize);
   diskTask.end();
 
   const described = [
-    ["disk", names.disk, disk.source(geometry.diskSize)],
     ["root", names.root, rootSource],
     ["root-verity", names.verity, hashSource],
     ["uki", names.uki, ukiSource],
@@ -159,7 +161,9 @@ export async function buildSystem(
     "digests",
     described.reduce((sum, [, , source]) => sum + source.size, 0),
   );
-  const entries: Release["artifacts"] = [];
+  const entries: Release["artifacts"] = [
+    { role: "disk" satisfies ArtifactRole, name: names.disk, size: geometry.diskSize, digest: diskDigest },
+  ];
   for (const [role, name, source] of described)
     entries.push(await describeArtifact(role, name, source, hashes, { signal, onProgress: digestTask.advance }));
   digestTask.end();

@@ -1,0 +1,1 @@
+export { type Package, type PackageManager, type Packages, readPackages } from "./packages.ts";
