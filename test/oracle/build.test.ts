@@ -50,7 +50,7 @@ find . -type d -printf '%P\\0%y %m %U:%G %T@ %n\\0' -o -printf '%P\\0%y %m %U:%G
 printf '\\1\\0'
 find . \\( -type b -o -type c \\) -exec stat --printf '%n\\0%t:%T\\0' {} +
 printf '\\1\\0'
-find . -type f -print0 | xargs -0 sha256sum -z | sed -z 's/^\\([0-9a-f]*\\)  \\(.*\\)$/\\2\\x0\\1/'
+find . -type f -print0 | xargs -0 sha256sum -z
 printf '\\1\\0'
 getfattr -Rhd -m - -e hex . 2>/dev/null`;
   const { status, stdout, stderr } = spawnSync("sh", ["-c", script, "sh", root], { maxBuffer: 1024 * MIB });
@@ -61,7 +61,8 @@ getfattr -Rhd -m - -e hex . 2>/dev/null`;
     const key = path.replace(/^\.\//, "");
     result.set(key, `${result.get(key) ?? ""} ${fact}`);
   };
-  for (const text of [names, devices, digests]) {
+  for (const line of digests.split("\0")) if (line !== "") add(line.slice(66), line.slice(0, 64)); // hex, two spaces, path
+  for (const text of [names, devices]) {
     const parts = text.split("\0");
     for (let i = 0; i + 1 < parts.length; i += 2) add(parts[i]!, parts[i + 1]!); // pairs
   }
@@ -78,6 +79,7 @@ test("the mounted root differs from what umoci unpacks only by the documented no
   const bundle = at("bundle");
   const mount = at("mount");
   mkdirSync(mount);
+  const started = Math.floor(Date.now() / 1000);
   await umoci.ok(["unpack", "--image", `${await debianLayout("trixie")}:latest`, bundle]);
   const mounted = spawnSync("mount", ["-t", "erofs", "-o", "loop,ro", erofs(), mount], { encoding: "utf8" });
   assert.equal(mounted.status, 0, mounted.stderr);
@@ -91,9 +93,11 @@ test("the mounted root differs from what umoci unpacks only by the documented no
   rmSync(bundle, { recursive: true, force: true });
 
   const created = Date.parse("2025-01-01T00:00:00Z") / 1000; // the creation time of the test image is the clamp
+  /** umoci makes missing parents with the time of unpacking, Ashlar with 1970. */
+  const isFresh = (seconds: string): boolean => Number(seconds) >= started;
   const clamped = (fact: string): string =>
     fact.replace(/ (\d+)\.(\d{9})\d /, (text, seconds: string) =>
-      Number(seconds) >= created ? ` ${created}.0000000000 ` : text,
+      isFresh(seconds) ? " 0.0000000000 " : Number(seconds) >= created ? ` ${created}.0000000000 ` : text,
     );
   const differences: string[] = [];
   for (const path of new Set([...actual.keys(), ...expected.keys()])) {
@@ -113,6 +117,7 @@ test("the mounted root differs from what umoci unpacks only by the documented no
   assert.deepEqual(
     differences
       .filter((path) => !documented.some((rule) => rule.test(path)))
+      .slice(0, 20)
       .map((path) => `${path}:${actual.get(path)} /${expected.get(path)}`),
     [],
   );
@@ -152,7 +157,7 @@ test("systemd-dissect accepts the disk", async (t) => {
 test("ukify reads the UKI, systemd-measure its parts", async (t) => {
   const ukify = requireOracle(t, "ukify", { from: "tools" });
   if (ukify !== undefined) {
-    const { stdout } = await ukify.ok(["inspect", "--json=short", uki()]);
+    const { stdout } = await ukify.ok(["inspect", uki(), "--json=short"]);
     const sections = JSON.parse(stdout) as Record<string, { size: number; text?: string }>;
     assert.ok(sections[".cmdline"]?.text?.includes(`roothash=${release.rootHash}`), stdout);
     assert.equal(sections[".uname"]?.text?.trim(), release.kernelVersion);

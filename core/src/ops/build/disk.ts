@@ -39,7 +39,9 @@ export function planPartitions(input: Omit<DiskInput, "root" | "hashDevice" | "e
   const { geometry, identity, architecture, rootHash } = input;
   const sealed = partitionUuidsFromRootHash(rootHash);
   const labels = partitionLabels(identity);
-  const { readOnly, growFileSystem } = PARTITION_FLAGS;
+  const { readOnly, growFileSystem, noAuto } = PARTITION_FLAGS;
+  // Stock tools take any root they find; systemd 252 even fails on a signature partition that holds none.
+  const empty = readOnly | noAuto;
 
   function partition(
     designator: Designator,
@@ -63,10 +65,10 @@ export function planPartitions(input: Omit<DiskInput, "root" | "hashDevice" | "e
     partition("esp", esp, ESP_LABEL, { madeFrom: "esp" }, 0n),
     partition("root", slotA.root, labels.root, { is: sealed.root }, readOnly),
     partition("root-verity", slotA.verity, labels.verity, { is: sealed.verity }, readOnly),
-    partition("root-verity-sig", slotA.signature, EMPTY_LABEL, { madeFrom: "a root-verity-sig" }, readOnly),
-    partition("root", slotB.root, EMPTY_LABEL, { madeFrom: "b root" }, readOnly),
-    partition("root-verity", slotB.verity, EMPTY_LABEL, { madeFrom: "b root-verity" }, readOnly),
-    partition("root-verity-sig", slotB.signature, EMPTY_LABEL, { madeFrom: "b root-verity-sig" }, readOnly),
+    partition("root-verity-sig", slotA.signature, EMPTY_LABEL, { madeFrom: "a root-verity-sig" }, empty),
+    partition("root", slotB.root, EMPTY_LABEL, { madeFrom: "b root" }, empty),
+    partition("root-verity", slotB.verity, EMPTY_LABEL, { madeFrom: "b root-verity" }, empty),
+    partition("root-verity-sig", slotB.signature, EMPTY_LABEL, { madeFrom: "b root-verity-sig" }, empty),
     partition("var", variable, VAR_LABEL, { madeFrom: "var" }, growFileSystem),
   ];
 }
