@@ -43,7 +43,7 @@ async function bootAndLook(): Promise<void> {
   process.stdout.write(`login prompt after ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
   await guest.run("systemctl is-system-running --wait", BOOT_TIMEOUT);
   for (const command of [
-    "findmnt -o TARGET,SOURCE,FSTYPE,OPTIONS / /var /etc",
+    "for place in / /var /etc; do findmnt -no TARGET,SOURCE,FSTYPE $place; done",
     "dmsetup table root",
     "dmsetup status root",
     "cat /proc/cmdline",
