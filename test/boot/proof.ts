@@ -72,6 +72,7 @@ export async function proveFirstBoot(t: TestContext, built: BuiltDisk): Promise<
   await t.test("/etc is writable, /usr is not", async () => {
     await guest.ok("echo mine > /etc/local-change && echo changed >> /etc/issue && rm /etc/motd");
     assert.notEqual((await guest.run("touch /usr/x")).status, 0);
+    await guest.ok("touch /tmp/x /run/x /var/tmp/x");
   });
   await t.test("stock systemd mounts the ESP when it is looked at", async () => {
     const path = await guest.ok("for d in /efi /boot; do ls $d/EFI/Linux >/dev/null 2>&1 && echo $d && break; done");

@@ -21,7 +21,7 @@ export interface GeometryOptions {
   readonly espSize?: number | undefined;
   /** Bytes of the root partition of a slot; default twice the root, at least 2 GiB. */
   readonly slotSize?: number | undefined;
-  /** Bytes of the /var partition in the image, before it grows to the disk; default 1 GiB. */
+  /** Bytes of the /var partition as built; default 1 GiB. Its file system fills it, however large it is made later. */
   readonly varSize?: number | undefined;
   /** Bytes; default 512. */
   readonly sectorSize?: 512 | 4096 | undefined;

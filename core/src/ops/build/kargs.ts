@@ -78,9 +78,12 @@ function parseKargsFile(text: string, path: string): v.InferOutput<typeof KargsF
   return result.output;
 }
 
-/** What every Ashlar machine starts with: verity root, and a reboot instead of a dead screen, so that tries count down. */
+/**
+ * What every Ashlar machine starts with: the verity root; a reboot instead of a dead screen, so that tries count down;
+ * and a repair of /var without questions, since nobody is there to answer and a refusal would reboot for ever.
+ */
 function ownArguments(rootHash: string): string[] {
-  return [`roothash=${rootHash}`, "rootfstype=erofs", "panic=30"];
+  return [`roothash=${rootHash}`, "rootfstype=erofs", "panic=30", "fsck.repair=yes"];
 }
 
 /** The whole command line. `kargs` come from the image, `extra` from the user; later ones win where the kernel says so. */

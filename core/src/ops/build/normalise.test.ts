@@ -104,3 +104,25 @@ test("no time is later than the clamp, and earlier ones stay", async () => {
   assert.equal(getNode(root, "etc/b")?.mtime, -7n);
   assert.equal(getNode(root, "etc/a")?.mtime, CLAMP);
 });
+
+test("/tmp is mounted by somebody: the image's way, else systemd's tmp.mount", async () => {
+  const wants = "usr/lib/systemd/system/local-fs.target.wants/tmp.mount";
+  const unit = { "usr/lib/systemd/system/local-fs.target": "" };
+  const bare = system(unit);
+  const notes = await normalise(bare, { clamp: CLAMP });
+  assert.equal(getNode(bare, wants)?.type, "symlink");
+  assert.match(await textAt(bare, "usr/lib/systemd/system/tmp.mount"), /^Where=\/tmp$/m);
+  assert.deepEqual(
+    notes.map(({ code }) => code),
+    ["tmp-mount"],
+  );
+  for (const own of [
+    { "etc/fstab": "tmpfs /tmp tmpfs\n" },
+    { "etc/systemd/system/tmp.mount": "" },
+    { "etc/systemd/system/local-fs.target.wants/tmp.mount": "" },
+  ] as Record<string, string>[]) {
+    const root = system({ ...unit, ...own });
+    await normalise(root, { clamp: CLAMP });
+    assert.equal(getNode(root, wants), undefined, Object.keys(own)[0]);
+  }
+});

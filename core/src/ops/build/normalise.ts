@@ -3,7 +3,7 @@
  * the reasons, and each change is noted under that name. Parts that only a machine should have are emptied, times are
  * clamped, mount points are made, and what would break the sealed boot is taken out.
  */
-import { type ByteString, byteString, bytesOf, equalBytes } from "../../bytes/index.ts";
+import { type ByteString, byteString, bytesOf, encodeUtf8, equalBytes } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { bytesSource, emptySource, readAll } from "../../source/index.ts";
 import {
@@ -16,6 +16,7 @@ import {
   regularFile,
   removeNode,
   resolvePath,
+  symlink,
 } from "../../tree/index.ts";
 import type { Identity } from "../release/identity.ts";
 import type { Note } from "../report.ts";
@@ -62,6 +63,7 @@ export async function normalise(root: Directory, policy: NormalisePolicy): Promi
   await emptyMachineId(root, policy.clamp, notes);
   removeUnwanted(root, notes);
   await cleanFstab(root, notes);
+  await mountTmp(root, policy.clamp, notes);
   if (policy.identity !== undefined) await stampOsRelease(root, policy.identity, policy.clamp);
   clampTimes(root, policy.clamp);
   return notes;
@@ -124,6 +126,42 @@ async function cleanFstab(root: Directory, notes: Note[]): Promise<void> {
   });
   if (kept.length !== before.split("\n").length)
     detach(root, "etc/fstab", fstab, bytesOf(kept.join("\n") as ByteString));
+}
+
+const UNITS = "usr/lib/systemd/system";
+
+/** systemd's own tmp.mount says the same (systemd.special(7), API file systems); Debian 12 keeps it out of the way. */
+const TMP_MOUNT = `[Unit]
+Description=Temporary Directory /tmp
+DefaultDependencies=no
+Conflicts=umount.target
+Before=local-fs.target umount.target
+After=swap.target
+
+[Mount]
+What=tmpfs
+Where=/tmp
+Type=tmpfs
+Options=mode=1777,strictatime,nosuid,nodev,size=50%,nr_inodes=1m
+`;
+
+/** `/tmp` lies in the sealed root, so that something must be mounted on it. Where the image says what, that stays. */
+async function mountTmp(root: Directory, mtime: bigint, notes: Note[]): Promise<void> {
+  if (getNode(root, UNITS)?.type !== "directory") return; // no system, or none of systemd's
+  const units = ["etc/systemd/system", UNITS];
+  if (units.some((folder) => getNode(root, `${folder}/local-fs.target.wants/tmp.mount`) !== undefined)) return;
+  if (getNode(root, "etc/systemd/system/tmp.mount") !== undefined) return; // masked, or somebody's own
+  const fstab = getNode(root, "etc/fstab");
+  if (
+    fstab?.type === "file" &&
+    /^[^#\n]*[ \t]\/tmp[ \t]/m.test(byteString(await readAll(fstab.content, MAX_FSTAB, "/etc/fstab")))
+  )
+    return;
+  if (getNode(root, `${UNITS}/tmp.mount`) === undefined)
+    putNode(root, `${UNITS}/tmp.mount`, regularFile(attributes(0o644, { mtime }), bytesSource(encodeUtf8(TMP_MOUNT))));
+  const wants = symlink(attributes(0o777, { mtime }), "../tmp.mount" as ByteString);
+  putNode(root, `${UNITS}/local-fs.target.wants/tmp.mount`, wants, mtime);
+  notes.push({ code: "tmp-mount", message: "/tmp: tmp.mount enabled, nothing else mounts it" });
 }
 
 function withoutTrailingSlash(path: string): string {

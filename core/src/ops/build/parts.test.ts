@@ -89,7 +89,10 @@ test("kargs.d: order of file names, architectures, and every mistake with its fi
 });
 
 test("command line: what protects the root cannot be set, in any spelling", () => {
-  assert.equal(composeCommandLine("ab", ["quiet"], ["x=1"]), "roothash=ab rootfstype=erofs panic=30 quiet x=1");
+  assert.equal(
+    composeCommandLine("ab", ["quiet"], ["x=1"]),
+    "roothash=ab rootfstype=erofs panic=30 fsck.repair=yes quiet x=1",
+  );
   for (const argument of [
     "roothash=1",
     "root=/dev/sda",

@@ -173,11 +173,11 @@ make_layer() {
 # A generation appears under its name when it is whole. Its base says what it was made on.
 make_generation() {
   say "a new generation of /etc for root $root_hash"
-  mkdir -p -m 0755 "$state"
-  mkdir -p -m 0700 "$generations"
+  mkdir -p "$generations"
+  chmod 0700 "$generations" # what was private in /etc stays so
   new=$generations/.new
   rm -rf "$new"
-  mkdir -m 0755 "$new"
+  mkdir "$new"
   make_layer "$new"
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in IMAGE_ID=* | IMAGE_VERSION=*) printf '%s\\n' "$line" ;; esac
@@ -202,7 +202,7 @@ case $ETC in
     make_layer "$layer"
     # Only the machine id lasts: systemd would make another at every boot.
     if ! id=$(known_id); then
-      mkdir -p -m 0755 "$state"
+      mkdir -p "$state"
       IFS=- read -r a b c d e < /proc/sys/kernel/random/uuid
       id=$a$b$c$d$e
       write_id "$id" "$state/machine-id"
