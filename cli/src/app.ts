@@ -2,7 +2,11 @@
 import { buildApplication, buildRouteMap } from "@stricli/core";
 import packageJson from "../package.json" with { type: "json" };
 import { buildDiskCommand } from "./commands/build.ts";
+import { completionCommand } from "./commands/completion.ts";
+import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
+import { inspectCommand } from "./commands/inspect.ts";
+import { lintCommand } from "./commands/lint.ts";
 import { sealCommand } from "./commands/seal.ts";
 import { verifyCommand } from "./commands/verify.ts";
 
@@ -14,6 +18,10 @@ const routes = buildRouteMap({
     cat: catCommand,
     extract: extractCommand,
     verify: verifyCommand,
+    inspect: inspectCommand,
+    diff: diffCommand,
+    lint: lintCommand,
+    completion: completionCommand,
   },
   docs: {
     brief: "Container images in, verified operating system images out",

@@ -44,4 +44,11 @@ export function parseSectorSize(text: string): 512 | 4096 {
   throw new Error(`sector size is 512 or 4096, not ${text}`);
 }
 
+/** A stem becomes the start of file names in the output directory, so it must not lead anywhere else. */
+export function parseStem(text: string): string {
+  if (!/^[A-Za-z0-9_][A-Za-z0-9._~^+@-]{0,199}$/.test(text))
+    throw new Error(`not a file name of letters, digits and ._~^+@- that begins with a letter or digit: ${text}`);
+  return text;
+}
+
 export const parseText = (text: string): string => text;

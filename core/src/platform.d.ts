@@ -11,4 +11,9 @@ interface AbortSignal {
   readonly reason: unknown;
   throwIfAborted(): void;
 }
+declare const AbortSignal: { any(signals: readonly AbortSignal[]): AbortSignal };
+declare class AbortController {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
 declare function setTimeout(callback: () => void, milliseconds?: number): unknown;

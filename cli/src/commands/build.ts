@@ -1,9 +1,11 @@
 import { buildCommand } from "@stricli/core";
 import { parseSectorSize, parseSize, parseText } from "../parse.ts";
-import { type InputFlags, inputFlags, text } from "./flags.ts";
+import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP, text } from "./flags.ts";
 
 export interface BuildFlags extends InputFlags {
   readonly kernel?: string | undefined;
+  /** Reference of another image. */
+  readonly tools?: string | undefined;
   readonly karg?: readonly string[] | undefined;
   readonly etc: "persistent" | "transient";
   readonly espSize?: number | undefined;
@@ -21,6 +23,7 @@ export const buildDiskCommand = buildCommand({
     flags: {
       ...inputFlags,
       kernel: text("Kernel to boot where the image has several, as uname -r prints it", "VERSION"),
+      tools: text("Image to take systemd-boot and its stub from where the first has none; any REF", "REF"),
       karg: {
         kind: "parsed",
         parse: parseText,
@@ -49,21 +52,22 @@ export const buildDiskCommand = buildCommand({
     aliases: { o: "output", k: "karg" },
     positional: {
       kind: "tuple",
-      parameters: [
-        { brief: "Image: oci:DIR[:TAG|@DIGEST] or oci-archive:FILE[:TAG]", parse: String, placeholder: "REF" },
-      ],
+      parameters: [referenceParameter],
     },
   },
   docs: {
-    brief: "Build a bootable disk from an OCI image",
+    brief: "Build a bootable disk from an image or root file system",
     fullDescription: [
       "Builds a disk that boots in UEFI firmware from a dm-verity protected EROFS root. Needs no privileges.",
       "Writes STEM.raw (the disk), STEM.root.erofs, STEM.root.verity, STEM.efi (the unified kernel image) and",
       "STEM.release.json. The same image and options give the same bytes on every machine.",
       "",
+      ...TRANSPORTS_HELP,
+      "",
       "  ashlar build oci:./my-os:v1 -o out",
       "  ashlar build oci-archive:my-os.tar -o out --image-id my-os --image-version 1.2",
       "  ashlar build oci:./my-os -o out --karg console=ttyS0 --etc transient",
+      "  ashlar build tar:root.tar.zst -o out --image-id my-os --image-version 7 --tools oci:./boot-tools",
     ].join("\n"),
   },
 });

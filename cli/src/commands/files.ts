@@ -24,7 +24,8 @@ export const lsCommand = buildCommand({
   },
   docs: {
     brief: "List files of an image without mounting it",
-    fullDescription: "  ashlar ls out/my-os_1.raw /usr/lib\n  ashlar ls -lR out/my-os_1.root.erofs /etc",
+    fullDescription:
+      "Lists files of an image, read in place; every block is checked where a root hash is known.\n\n  ashlar ls out/my-os_1.raw /usr/lib\n  ashlar ls -lR out/my-os_1.root.erofs /etc",
   },
 });
 
@@ -39,7 +40,8 @@ export const catCommand = buildCommand({
   },
   docs: {
     brief: "Print a file of an image",
-    fullDescription: "  ashlar cat out/my-os_1.raw /etc/os-release",
+    fullDescription:
+      "Prints a file of an image; every block of it is checked where a root hash is known.\n\n  ashlar cat out/my-os_1.raw /etc/os-release",
   },
 });
 

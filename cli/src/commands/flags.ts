@@ -1,5 +1,5 @@
 /** Flags that several commands share, each described once. */
-import { parseSalt, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
+import { parseSalt, parseStem, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
 
 export const jsonFlag = {
   kind: "boolean",
@@ -19,6 +19,24 @@ export const workersFlag = {
   optional: true,
 } as const;
 
+/** The input of `build` and `seal`. */
+export const referenceParameter = {
+  brief: "Input: oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:",
+  parse: String,
+  placeholder: "REF",
+} as const;
+
+/** What REF may be, for the long help. */
+export const TRANSPORTS_HELP: readonly string[] = [
+  "REF is one of",
+  "  oci:DIR[:TAG|@DIGEST]             OCI image layout",
+  "  oci-archive:FILE[:TAG|@DIGEST]    tar of an OCI image layout",
+  "  docker-archive:FILE[:NAME[:TAG]]  what docker save and podman save write",
+  "  containers-storage:NAME[:TAG]     image of podman or buildah on this machine (asks skopeo or podman)",
+  "  dir:DIR                           directory that is the root file system (or skopeo's dir: layout)",
+  "  tar:FILE                          archive of the root: plain, gzip or zstd; - is standard input",
+];
+
 /** What makes a tree, for `build` and `seal` alike. */
 export const inputFlags = {
   output: {
@@ -27,14 +45,23 @@ export const inputFlags = {
     brief: "Directory for the artifacts; made where missing",
     placeholder: "DIR",
   },
-  name: text("Stem of the artifacts' names (default: ID_VERSION)", "STEM"),
-  platform: text("Platform to choose from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
+  name: {
+    kind: "parsed",
+    parse: parseStem,
+    brief: "Stem of the artifacts' names (default: ID_VERSION)",
+    placeholder: "STEM",
+    optional: true,
+  },
+  platform: text(
+    "Platform to choose from an index; what dir: and tar: are for (default: linux/amd64; their programs say)",
+    "OS/ARCH[/VARIANT]",
+  ),
   imageId: text("IMAGE_ID of the release (default: label org.opencontainers.image.title)", "ID"),
   imageVersion: text("IMAGE_VERSION of the release (default: label org.opencontainers.image.version)", "VERSION"),
   timestamp: {
     kind: "parsed",
     parse: parseTimestamp,
-    brief: "Latest time in the root (default: SOURCE_DATE_EPOCH, else the image's creation)",
+    brief: "Latest time in the root (default: SOURCE_DATE_EPOCH, else the image's creation, else the newest time)",
     placeholder: "TIME",
     optional: true,
   },

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { type InputFlags, inputFlags } from "./flags.ts";
+import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP } from "./flags.ts";
 
 export interface SealFlags extends InputFlags {
   readonly hash: "sha256" | "sha512";
@@ -15,9 +15,7 @@ export const sealCommand = buildCommand({
     aliases: { o: "output" },
     positional: {
       kind: "tuple",
-      parameters: [
-        { brief: "Image: oci:DIR[:TAG|@DIGEST] or oci-archive:FILE[:TAG]", parse: String, placeholder: "REF" },
-      ],
+      parameters: [referenceParameter],
     },
   },
   docs: {
@@ -26,7 +24,11 @@ export const sealCommand = buildCommand({
       "Writes STEM.root.erofs, STEM.root.verity and STEM.release.json with the root hash. The content need not be a",
       "system: nothing is changed but that times are clamped.",
       "",
+      ...TRANSPORTS_HELP,
+      "",
       "  ashlar seal oci:./models:v3 -o out --name models",
+      "  ashlar seal dir:./models -o out --name models --timestamp 2026-01-01T00:00:00Z",
+      "  curl -s https://example.org/data.tar.gz | ashlar seal tar:- -o out --name data",
     ].join("\n"),
   },
 });

@@ -1,5 +1,6 @@
 /** Shows what an operation does: one moving line on a terminal, a line a finished task elsewhere, nothing when quiet. */
 import type { Note, Reporter, Task } from "@ashlar/core/ops";
+import { printable } from "./printable.ts";
 import { formatBytes, formatSeconds } from "./units.ts";
 
 export interface ReporterOptions {
@@ -32,7 +33,8 @@ function progressLine(name: string, done: number, total: number | undefined, ela
 }
 
 export function createReporter({ write, isTerminal, columns, now }: ReporterOptions): Reporter {
-  function start(name: string, total?: number): Task {
+  function start(title: string, total?: number): Task {
+    const name = printable(title);
     const begun = now();
     let done = 0;
     let drawn = 0;
@@ -56,7 +58,7 @@ export function createReporter({ write, isTerminal, columns, now }: ReporterOpti
   return {
     start,
     note(note: Note) {
-      write(`${isTerminal ? CLEAR_LINE : ""}note [${note.code}] ${note.message}\n`);
+      write(`${isTerminal ? CLEAR_LINE : ""}note [${note.code}] ${printable(note.message)}\n`);
     },
   };
 }

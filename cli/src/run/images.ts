@@ -13,6 +13,11 @@ export async function isReleaseFile(source: OpenSource): Promise<boolean> {
   return (await source.read(0, 1))[0] === 0x7b; // the brace that every JSON object begins with; no disk or image does
 }
 
+/** Opens an artifact beside its release. No link is followed: what a release names is what came with it. */
+export function openArtifact(release: string, name: string): Promise<OpenSource> {
+  return openFile(join(dirname(release), name), { followLink: false });
+}
+
 /** Opens the root inside `path`, runs `work`, closes everything. Blocks are verified wherever a root hash is known. */
 export async function withRoot<T>(path: string, work: (root: OpenedRoot) => Promise<T>): Promise<T> {
   const hasher = inlineBlockHasher(nodeHashes); // few blocks at a time: threads would only cost their start
@@ -23,7 +28,7 @@ export async function withRoot<T>(path: string, work: (root: OpenedRoot) => Prom
   const hashDevice = artifactOf(release, "root-verity");
   if (root === undefined || hashDevice === undefined)
     throw new FormatError("bad-release", `${path}: lists no root and hash device`, { path });
-  await using rootFile = await openFile(join(dirname(path), root.name));
-  await using hashFile = await openFile(join(dirname(path), hashDevice.name));
+  await using rootFile = await openArtifact(path, root.name);
+  await using hashFile = await openArtifact(path, hashDevice.name);
   return await work(await openSealedRoot(rootFile, hashFile, fromHex(release.rootHash), hasher));
 }

@@ -11,14 +11,14 @@ export function runSeal(flags: SealFlags, reference: string): Promise<void> {
       reference,
       flags,
       session,
-      ({ image, tree, created, clamp, artifacts, environment }) =>
+      ({ input, inputs, clamp, artifacts, environment }) =>
         sealContent(
           {
-            tree,
-            architecture: image.config.architecture,
-            created,
-            labels: image.config.labels,
-            inputs: [{ name: "image", digest: image.manifestDigest }],
+            tree: input.tree,
+            architecture: input.architecture,
+            created: input.created,
+            labels: input.labels,
+            inputs,
           },
           { ...flags, clamp, algorithm: flags.hash },
           artifacts,

@@ -4,6 +4,7 @@ import { isAshlarError } from "@ashlar/core/errors";
 import { type Note, type Reporter, silentReporter } from "@ashlar/core/ops";
 import type { OutputFlags, ProgressFlags } from "../commands/flags.ts";
 import { EXIT, exitCodeOf } from "../exit-codes.ts";
+import { printable } from "../output/printable.ts";
 import { createReporter } from "../output/reporter.ts";
 
 export interface Session {
@@ -66,7 +67,7 @@ function reportError(error: unknown, flags: OutputFlags): void {
   if (flags.json) {
     const known = isAshlarError(error) ? { kind: error.kind, code: error.code } : { kind: "Bug", code: "bug" };
     process.stderr.write(`${JSON.stringify({ schema: ERROR_SCHEMA, ...known, message })}\n`);
-  } else process.stderr.write(`ashlar: ${message.split("\n").join(" ")}\n`);
+  } else process.stderr.write(`ashlar: ${printable(message.split("\n").join(" "))}\n`);
   // A bug of ours: only here does a stack help.
   if (!isAshlarError(error) && error instanceof Error) process.stderr.write(`${error.stack}\n`);
 }
@@ -88,12 +89,16 @@ export async function inSession(flags: SessionFlags, action: (session: Session) 
       signal: interrupt.signal,
       notes,
       printJson: (value) => process.stdout.write(`${JSON.stringify(value, null, 2)}\n`),
-      print: (text) => process.stdout.write(`${text}\n`),
+      print: (text) => process.stdout.write(`${printable(text)}\n`),
     });
   } catch (error) {
     const code = interrupt.exitCode();
     if (code !== undefined) {
-      if (!flags.json) process.stderr.write("\nashlar: interrupted, nothing was left behind\n");
+      const message = "interrupted, nothing was left behind";
+      if (flags.json) {
+        const document = { schema: ERROR_SCHEMA, kind: "Interrupted", code: "interrupted", message };
+        process.stderr.write(`${JSON.stringify(document)}\n`);
+      } else process.stderr.write(`${process.stderr.isTTY === true ? "\n" : ""}ashlar: ${message}\n`);
       process.exitCode = code;
     } else if (error instanceof Failed) process.exitCode = error.exitCode;
     else {

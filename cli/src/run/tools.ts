@@ -1,5 +1,7 @@
-/** What several commands set up in the same way: the environment of the operations, and the image that is their input. */
+/** What several commands set up in the same way: the environment of the operations, and their input. */
+import { realpath } from "node:fs/promises";
 import { availableParallelism } from "node:os";
+import { dirname, relative, resolve, sep } from "node:path";
 import process from "node:process";
 import { PolicyError } from "@ashlar/core/errors";
 import { parsePlatform } from "@ashlar/core/formats/oci";
@@ -13,7 +15,9 @@ import {
   openArtifacts,
 } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
-import { flatten, type Image, openImage, parseReference } from "@ashlar/core/ops/image";
+import { type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
+import type { Release } from "@ashlar/core/ops/release";
+import type { ScratchSpace } from "@ashlar/core/source";
 import type { InputFlags } from "../commands/flags.ts";
 import { parseTimestamp } from "../parse.ts";
 import type { Session } from "./session.ts";
@@ -35,73 +39,95 @@ function requestedClamp(flags: InputFlags): bigint | undefined {
   return parseTimestamp(text);
 }
 
-/** The creation time of an image, nanoseconds; undefined where it has none or it is no time. */
-function createdOf(image: Image): bigint | undefined {
-  const { created } = image.config;
-  if (created === undefined) return undefined;
-  const match = /^(.*?)(?:\.(\d{1,9})\d*)?(Z|[+-]\d{2}:\d{2})$/.exec(created);
-  if (match === null) return undefined;
-  const [, whole, fraction = "", zone] = match as unknown as [string, string, string | undefined, string];
-  const milliseconds = Date.parse(`${whole}${zone}`);
-  return Number.isNaN(milliseconds)
-    ? undefined
-    : BigInt(milliseconds) * 1_000_000n + BigInt(fraction.padEnd(9, "0").slice(0, 9));
-}
-
 /** A build's surroundings, opened and closed together. */
 export interface Workshop {
-  readonly image: Image;
-  readonly tree: Awaited<ReturnType<typeof flatten>>["root"];
-  readonly created: bigint | undefined;
+  readonly input: Input;
+  /** Where to look for what the input lacks (`--tools`). */
+  readonly tools: Input | undefined;
+  /** What the result is made from, by digest; a directory has none. */
+  readonly inputs: Release["inputs"];
   readonly clamp: bigint | undefined;
   readonly artifacts: ArtifactStore;
   readonly environment: Environment;
 }
 
-/** Opens the image and the output directory, runs `work`, and leaves nothing behind that was not published. */
+/** The nearest directory above `path` that exists, without links in it. */
+async function realParent(path: string): Promise<string> {
+  for (let at = resolve(path); ; at = dirname(at)) {
+    const real = await realpath(at).catch(() => undefined);
+    if (real !== undefined) return real;
+  }
+}
+
+/** What is written into a directory while it is read would become part of itself. */
+async function refuseInside({ transport, path }: Reference, folders: readonly string[]): Promise<void> {
+  if (transport !== "dir") return;
+  const input = await realpath(path).catch(() => undefined);
+  if (input === undefined) return; // readInput says it better
+  for (const folder of folders) {
+    const place = relative(input, await realParent(folder));
+    if (place !== ".." && !place.startsWith(`..${sep}`))
+      throw new PolicyError("output-in-input", `${folder}: is inside of dir:${path}, which is the input`, {
+        path: folder,
+      });
+  }
+}
+
+/** Reads the input, opens the output directory, runs `work`, and leaves nothing behind that was not published. */
 export async function inWorkshop<T>(
   reference: string,
-  flags: InputFlags,
+  flags: InputFlags & { readonly tools?: string | undefined },
   session: Session,
   work: (workshop: Workshop) => Promise<T>,
 ): Promise<T> {
   const clamp = requestedClamp(flags);
   const { reporter, signal } = session;
   const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
-  const image = await openImage(
-    parseReference(reference),
-    { hashes: nodeHashes, files: nodeFiles },
-    { platform, signal },
-  );
+  const references = [reference, ...(flags.tools === undefined ? [] : [flags.tools])].map(parseReference);
+  const folders = [flags.output, ...(flags.tmpdir === undefined ? [] : [flags.tmpdir])];
+  for (const given of references) await refuseInside(given, folders);
+
+  // The directory is made when there is something to put into it: not for a reference that leads nowhere.
+  let opened: Promise<ArtifactStore> | undefined;
+  const openOutput = () => {
+    opened ??= openArtifacts(flags.output, { overwrite: flags.overwrite });
+    return opened;
+  };
+  const temporary = fileScratch(flags.tmpdir ?? flags.output);
+  const scratch: ScratchSpace = {
+    async create() {
+      await openOutput();
+      return temporary.create();
+    },
+  };
+  const inputEnvironment = {
+    hashes: nodeHashes,
+    files: nodeFiles,
+    scratch,
+    decompressors: nodeDecompressors,
+    reporter,
+    signal,
+  };
+  const read: Input[] = [];
   try {
-    const artifacts = await openArtifacts(flags.output, { overwrite: flags.overwrite });
-    try {
-      const scratch = fileScratch(flags.tmpdir ?? flags.output);
-      const flat = await flatten(image, {
-        hashes: nodeHashes,
-        scratch,
-        decompressors: nodeDecompressors,
-        reporter,
-        signal,
-      });
-      try {
-        await using hasher = blockHasher(flags.workers);
-        const environment: Environment = {
-          hashes: nodeHashes,
-          blockHasher: hasher,
-          compressors: await createCompressors(),
-          scratch,
-          reporter,
-          signal,
-        };
-        return await work({ image, tree: flat.root, created: createdOf(image), clamp, artifacts, environment });
-      } finally {
-        await flat.dispose();
-      }
-    } finally {
-      await artifacts.discard();
-    }
+    for (const given of references) read.push(await readInput(given, inputEnvironment, { platform }));
+    const [input, tools] = read as [Input, Input | undefined];
+    const inputs: Release["inputs"] = [];
+    if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });
+    if (tools?.digest !== undefined) inputs.push({ name: "tools", digest: tools.digest });
+    const artifacts = await openOutput();
+    await using hasher = blockHasher(flags.workers);
+    const environment: Environment = {
+      hashes: nodeHashes,
+      blockHasher: hasher,
+      compressors: await createCompressors(),
+      scratch,
+      reporter,
+      signal,
+    };
+    return await work({ input, tools, inputs, clamp, artifacts, environment });
   } finally {
-    await image.close();
+    for (const { dispose } of read) await dispose();
+    await (await opened?.catch(() => undefined))?.discard();
   }
 }

@@ -1,11 +1,11 @@
-import { dirname, join } from "node:path";
+import process from "node:process";
 import { nodeHashes, type OpenSource, openFile } from "@ashlar/core/node";
 import { MAX_RELEASE_SIZE, parseRelease } from "@ashlar/core/ops/release";
 import { type Verification, type VerifyEnvironment, verifyDisk, verifyRelease } from "@ashlar/core/ops/verify";
 import { readAll } from "@ashlar/core/source";
 import type { ProgressFlags } from "../commands/flags.ts";
 import { EXIT } from "../exit-codes.ts";
-import { isReleaseFile } from "./images.ts";
+import { isReleaseFile, openArtifact } from "./images.ts";
 import { Failed, inSession } from "./session.ts";
 import { blockHasher } from "./tools.ts";
 
@@ -21,7 +21,7 @@ async function verifyBeside(file: OpenSource, path: string, environment: VerifyE
     return await verifyRelease(
       release,
       async (name) => {
-        const source = await openFile(join(dirname(path), name));
+        const source = await openArtifact(path, name);
         opened.push(source);
         return source;
       },
@@ -40,6 +40,7 @@ export function runVerify(flags: VerifyFlags, path: string): Promise<void> {
     const result = (await isReleaseFile(file))
       ? await verifyBeside(file, path, environment)
       : await verifyDisk(file, environment);
+    if (!result.ok) process.exitCode = EXIT.IntegrityError; // before a reader of the output may go away
     if (flags.json) session.printJson({ schema: "ashlar.verify/v1", subject: path, ...result });
     else {
       for (const { ok, name, message } of result.checks) session.print(`${ok ? "ok  " : "FAIL"}  ${name}: ${message}`);

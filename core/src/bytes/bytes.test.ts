@@ -41,7 +41,9 @@ test("byte strings keep every byte and show text as text", () => {
   );
   assert.equal(showBytes(fromUtf8("grün\n")), "grün\\x0a");
   assert.equal(showBytes(byteString(Uint8Array.of(0x61, 0xff, 0x5c))), "a\\xff\\\\");
-  assert.equal(showBytes(fromUtf8("\u009b31m\u001b[0m")), "\\x9b31m\\x1b[0m");
+  assert.equal(showBytes(fromUtf8("\u009b31m\u001b[0m")), "\\xc2\\x9b31m\\x1b[0m");
+  assert.notEqual(showBytes(fromUtf8("\u009b")), showBytes(byteString(Uint8Array.of(0x9b))));
+  assert.equal(showBytes(fromUtf8("a\u202etxt")), "a\\xe2\\x80\\xaetxt");
 });
 
 test("hexadecimal, UUIDs and GUID order", () => {

@@ -63,6 +63,10 @@ export function decodeUtf8Strict(bytes: Uint8Array): string | undefined {
   }
 }
 
+/** Controls, line separators, and the marks that change the direction of what follows. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const UNPRINTABLE = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
 /** For people: UTF-8 where it is UTF-8, `\xNN` for other bytes and for control characters; a backslash is doubled. */
 export function showBytes(text: ByteString): string {
   let ascii = true;
@@ -75,9 +79,10 @@ export function showBytes(text: ByteString): string {
   let shown = "";
   for (const character of decoded ?? text) {
     const code = character.codePointAt(0)!; // iterating a string never yields an empty piece
-    const control = code < 32 || (code >= 127 && code < 160);
     if (character === "\\") shown += "\\\\";
-    else if (control || (decoded === undefined && code > 126)) shown += `\\x${code.toString(16).padStart(2, "0")}`;
+    else if (decoded === undefined ? code < 32 || code > 126 : UNPRINTABLE.test(character))
+      for (const byte of decoded === undefined ? [code] : encoder.encode(character))
+        shown += `\\x${byte.toString(16).padStart(2, "0")}`;
     else shown += character;
   }
   return shown;

@@ -1,10 +1,10 @@
 /** Artifacts in a directory: written in a hidden one beside their final place, flushed, then renamed. */
-import { access, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SinkError } from "../errors/index.ts";
 import type { ArtifactStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
-import { createFile, type OutputFile } from "./files.ts";
+import { createFile, makeDirectories, type OutputFile } from "./files.ts";
 
 const PARTIAL = /^\.ashlar-partial-(\d+)$/;
 
@@ -15,13 +15,6 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM"; // somebody else's process
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function syncDirectory(path: string): Promise<void> {
@@ -39,7 +32,7 @@ export interface ArtifactOptions {
 export async function openArtifacts(directory: string, { overwrite }: ArtifactOptions): Promise<ArtifactStore> {
   const partial = join(directory, `.ashlar-partial-${process.pid}`);
   try {
-    await mkdir(directory, { recursive: true });
+    await makeDirectories(directory);
     for (const name of await readdir(directory)) {
       const pid = PARTIAL.exec(name)?.[1];
       if (pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid))))
@@ -53,7 +46,10 @@ export async function openArtifacts(directory: string, { overwrite }: ArtifactOp
 
   async function refuseExisting(name: string): Promise<void> {
     const path = join(directory, name);
-    if (!overwrite && (await exists(path))) throw new SinkError("exists", `${path}: exists already`, { path });
+    const there = await lstat(path).catch(() => undefined);
+    if (there === undefined) return;
+    if (!overwrite) throw new SinkError("exists", `${path}: exists already`, { path });
+    if (there.isDirectory()) throw new SinkError("is-a-directory", `${path}: is a directory`, { path });
   }
 
   async function discard(): Promise<void> {

@@ -137,7 +137,8 @@ export function createBlockHasher(options: BlockHasherOptions): BlockHasher & As
     if (next !== undefined) next.resolve(slot);
     else {
       free.push(slot);
-      if (--slot.owner.jobs === 0) slot.owner.thread.unref();
+      // After a failure the thread is let go already, or kept until it has ended: then this must not undo it.
+      if (--slot.owner.jobs === 0 && failure === undefined) slot.owner.thread.unref();
     }
   }
 

@@ -13,6 +13,10 @@ const MEANINGS: Readonly<Record<string, readonly [code: string, meaning: string]
   EDQUOT: ["no-space", "the disk quota is used up"],
   EFBIG: ["no-space", "the file is larger than the file system or a limit allows"],
   EMFILE: ["too-many-files", "too many open files"],
+  ELOOP: ["link", "is a symbolic link, or links go round"],
+  ENAMETOOLONG: ["name-too-long", "the name is longer than the file system allows"],
+  EBUSY: ["busy", "is in use"],
+  ENXIO: ["not-a-file", "is not a regular file"],
   EIO: ["io-error", "input/output error"],
 };
 

@@ -1,13 +1,13 @@
 /** Writes a tree into a directory, as faithfully as the caller's rights allow. */
 import { chmodSync, lchownSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { type ByteString, bytesOf } from "../bytes/index.ts";
 import { SinkError } from "../errors/index.ts";
 import type { Note, Task } from "../ops/report.ts";
 import { chunksOf } from "../source/index.ts";
 import { type Directory, type Node, type RegularFile, showPath, TYPE_BITS, walkTree } from "../tree/index.ts";
 import { writeFailure } from "./errors.ts";
-import { dataRuns } from "./files.ts";
+import { dataRuns, makeDirectories } from "./files.ts";
 import { loadNativeCalls, type NativeCalls } from "./native.ts";
 
 export interface ExtractOptions {
@@ -46,15 +46,32 @@ function omissions() {
 
 /**
  * Fills `directory`, which must be empty or missing. Directories get their modes and times when all is in them.
- * Throws SinkError `exists` for a directory with entries, and what writing throws.
+ * Throws SinkError `exists` for a directory with entries, and what writing throws; then the directory is as it was.
  */
 export async function extractTree(tree: Directory, directory: string, options: ExtractOptions): Promise<Extracted> {
-  await mkdir(directory, { recursive: true }).catch((error) => {
-    throw writeFailure(directory, error);
-  });
-  if (readdirSync(directory).length > 0)
-    throw new SinkError("exists", `${directory}: is not empty`, { path: directory });
+  const made = await makeEmpty(directory);
+  try {
+    return await fillDirectory(tree, directory, options);
+  } catch (error) {
+    for (const name of readdirSync(directory, { encoding: "buffer" }))
+      await rm(Buffer.concat([Buffer.from(`${directory}/`), name]), { recursive: true, force: true });
+    if (made !== undefined) await rm(made, { recursive: true, force: true });
+    throw error;
+  }
+}
 
+/** Returns the first directory that had to be made. */
+async function makeEmpty(directory: string): Promise<string | undefined> {
+  try {
+    const made = await makeDirectories(directory);
+    if (readdirSync(directory).length === 0) return made;
+  } catch (error) {
+    throw writeFailure(directory, error);
+  }
+  throw new SinkError("exists", `${directory}: is not empty`, { path: directory });
+}
+
+async function fillDirectory(tree: Directory, directory: string, options: ExtractOptions): Promise<Extracted> {
   const native = loadNativeCalls();
   const missing = omissions();
   const base = Buffer.from(directory);
@@ -94,14 +111,23 @@ export async function extractTree(tree: Directory, directory: string, options: E
   for (const { at, path, node } of directories.reverse()) restore(node, at, path);
   return { entries, bytes, notes: missing.notes() };
 
-  /** Owner first, since changing it clears set-id bits; time last, since everything else changes it. */
+  /**
+   * Owner first, since changing it clears set-id bits and capabilities; xattrs before a mode that may forbid them;
+   * time last, since everything else changes it.
+   */
   function restore(node: Node, at: Buffer, path: ByteString): void {
+    const isOwned = node.uid === process.getuid?.() && node.gid === process.getgid?.();
     if (options.privileged) lchownSync(at, node.uid, node.gid);
-    else if (node.uid !== process.getuid?.() || node.gid !== process.getgid?.()) missing.add("owners", path);
-    if (node.type !== "symlink") chmodSync(at, node.mode);
+    else if (!isOwned) missing.add("owners", path);
     for (const [name, value] of node.xattrs)
       if (native === undefined || native.setXattr(at, bytesOf(name), value) !== 0)
         missing.add("extended attributes", path);
+    // With another owner they would lend the rights of whoever extracts to everybody who runs the program.
+    const kept = options.privileged || isOwned || node.type === "directory" ? 0o7777 : 0o1777;
+    if (node.type !== "symlink") {
+      if ((node.mode & ~kept) !== 0) missing.add("set-id bits", path);
+      chmodSync(at, node.mode & kept);
+    }
     if (native !== undefined && native.setTime(at, node.mtime) === 0) return;
     if (node.type !== "symlink") utimesSync(at, Number(node.mtime) / 1e9, Number(node.mtime) / 1e9);
     missing.add("exact times", path);

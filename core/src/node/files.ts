@@ -1,6 +1,7 @@
 /** Files and block devices as sources, and files as sparse sinks. */
-import { readSync } from "node:fs";
-import { type FileHandle, open, readFile } from "node:fs/promises";
+import { constants, readSync } from "node:fs";
+import { type FileHandle, mkdir, open, readFile, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { isZero } from "../bytes/index.ts";
 import { SourceError } from "../errors/index.ts";
 import { assertRange, type RandomSink, type Source } from "../source/index.ts";
@@ -32,24 +33,32 @@ async function sizeOf(handle: FileHandle, path: string): Promise<number> {
 /** Reads exactly `length` bytes at `offset`; SourceError `truncated` where the file ends before. */
 async function readExactly(handle: FileHandle, path: string, offset: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const read =
-      length <= SYNC_READ_LIMIT
-        ? readSync(handle.fd, bytes, done, length - done, offset + done)
-        : (await handle.read(bytes, done, length - done, offset + done)).bytesRead;
-    if (read === 0)
-      throw new SourceError(
-        "truncated",
-        `${path}: ends at ${offset + done}, ${length - done} more bytes were expected`,
-        {
-          path,
-          offset: offset + done,
-        },
-      );
+  if (length <= SYNC_READ_LIMIT) fillNow(handle, path, offset, bytes);
+  else await fillLater(handle, path, offset, bytes);
+  return bytes;
+}
+
+async function fillLater(handle: FileHandle, path: string, offset: number, target: Uint8Array): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const { bytesRead } = await handle.read(target, done, target.length - done, offset + done);
+    if (bytesRead === 0) throw truncated(path, offset + done, target.length - done);
+    done += bytesRead;
+  }
+}
+
+function fillNow(handle: FileHandle, path: string, offset: number, target: Uint8Array): void {
+  for (let done = 0; done < target.length; ) {
+    const read = readSync(handle.fd, target, done, target.length - done, offset + done);
+    if (read === 0) throw truncated(path, offset + done, target.length - done);
     done += read;
   }
-  return bytes;
+}
+
+function truncated(path: string, offset: number, missing: number): SourceError {
+  return new SourceError("truncated", `${path}: ends at ${offset}, ${missing} more bytes were expected`, {
+    path,
+    offset,
+  });
 }
 
 function handleSource(handle: FileHandle, path: string, size: number): OpenSource {
@@ -65,21 +74,60 @@ function handleSource(handle: FileHandle, path: string, size: number): OpenSourc
         throw readFailure(path, error);
       }
     },
+    readInto(offset, target) {
+      assertRange(offset, target.length, size);
+      return fillLater(handle, path, offset, target).catch((error: unknown) => {
+        throw readFailure(path, error);
+      });
+    },
     close,
     [Symbol.asyncDispose]: close,
   };
 }
 
+export interface OpenFileOptions {
+  /** Whether `path` itself may be a symbolic link; default true. */
+  readonly followLink?: boolean;
+}
+
 /** Opens a regular file or a block device for reading. Throws SourceError. */
-export async function openFile(path: string): Promise<OpenSource> {
+export async function openFile(path: string, { followLink = true }: OpenFileOptions = {}): Promise<OpenSource> {
+  // Non-blocking, since opening a fifo would wait for a writer; files and disks do not care.
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, "r");
+    handle = await open(path, flags);
     return handleSource(handle, path, await sizeOf(handle, path));
   } catch (error) {
     await handle?.close();
     throw readFailure(path, error);
   }
+}
+
+/**
+ * Makes a directory and its missing parents; returns the first that had to be made. Not Node's own `recursive`, which
+ * never ends below a directory such as /proc, where making fails with ENOENT (seen with Node 24.21).
+ */
+export async function makeDirectories(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(path);
+    return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const parent = dirname(path);
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
+    if (code !== "ENOENT" || parent === path || (await isDirectory(parent))) throw error;
+    const made = await makeDirectories(parent);
+    await mkdir(path);
+    return made;
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 }
 
 /** A file under construction: written anywhere, readable back, holes where zeros are. */
@@ -88,6 +136,8 @@ export interface OutputFile extends RandomSink {
   setSize(size: number): Promise<void>;
   /** Reads what was written; valid until `close`. */
   source(size: number): Source;
+  /** The same, at once: for what was written a moment ago and is still in memory. */
+  fillNow(offset: number, target: Uint8Array): void;
   /** Flushes to the device. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -134,6 +184,13 @@ export async function createFile(path: string): Promise<OutputFile> {
       }),
     setSize: (size) => attempt(() => handle.truncate(size)),
     source: (size) => handleSource(handle, path, size),
+    fillNow(offset, target) {
+      try {
+        fillNow(handle, path, offset, target);
+      } catch (error) {
+        throw readFailure(path, error);
+      }
+    },
     sync: () => attempt(() => handle.sync()),
     close: () => attempt(() => handle.close()),
   };

@@ -3,9 +3,15 @@
  * system than Linux, there is no port, and callers say what they could not do.
  */
 import { createRequire } from "node:module";
+import { type ByteString, byteString } from "../bytes/index.ts";
 
-/** Each returns 0, or the errno of the failure. Paths are bytes; links are not followed. */
+/** Paths are bytes; links are not followed. What sets something returns 0, or the errno of the failure. */
 export interface NativeCalls {
+  /**
+   * All extended attributes that the caller may see, undefined where there are none; a number is the errno of the
+   * failure. Where a file system has no such thing, there are none.
+   */
+  getXattrs(path: Uint8Array): Map<ByteString, Uint8Array> | undefined | number;
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
   /** @param mode with the type bits */
   makeNode(path: Uint8Array, mode: number, major: number, minor: number): number;
@@ -13,6 +19,10 @@ export interface NativeCalls {
   setTime(path: Uint8Array, time: bigint): number;
 }
 
+/** Bytes of a value, and of all names of a file: Linux, XATTR_SIZE_MAX and XATTR_LIST_MAX. */
+const MAX_XATTR_SIZE = 65536;
+const ENODATA = 61;
+const ENOTSUP = 95;
 const AT_FDCWD = -100;
 const AT_SYMLINK_NOFOLLOW = 0x100;
 const TIMESPEC_SIZE = 16; // bytes: two 64-bit integers in the byte order of the machine
@@ -45,10 +55,33 @@ export function loadNativeCalls(): NativeCalls | undefined {
     const lsetxattr = libc.func(
       "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",
     );
+    const llistxattr = libc.func("int64_t llistxattr(const void *path, _Out_ void *list, size_t size)");
+    const lgetxattr = libc.func(
+      "int64_t lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)",
+    );
+    const buffer = new Uint8Array(MAX_XATTR_SIZE);
+    const getXattrs: NativeCalls["getXattrs"] = (path) => {
+      const at = zeroTerminated(path);
+      const size = Number(llistxattr(at, buffer, buffer.length));
+      if (size === 0) return undefined;
+      if (size < 0) return koffi.errno() === ENOTSUP ? undefined : koffi.errno();
+      const names = buffer.slice(0, size);
+      const xattrs = new Map<ByteString, Uint8Array>();
+      for (let start = 0; start < size; ) {
+        const end = names.indexOf(0, start) + 1 || size;
+        const name = names.subarray(start, end);
+        start = end;
+        const length = Number(lgetxattr(at, name, buffer, buffer.length));
+        if (length >= 0) xattrs.set(byteString(name.subarray(0, name.length - 1)), buffer.slice(0, length));
+        else if (koffi.errno() !== ENODATA) return koffi.errno(); // else removed since it was listed
+      }
+      return xattrs;
+    };
     const mknod = libc.func("int mknod(const void *path, unsigned int mode, uint64_t device)");
     const utimensat = libc.func("int utimensat(int directory, const void *path, const void *times, int flags)");
     const outcome = (result: number): number => (result === 0 ? 0 : koffi.errno());
     return {
+      getXattrs,
       setXattr: (path, name, value) =>
         outcome(lsetxattr(zeroTerminated(path), zeroTerminated(name), value, value.length, 0)),
       makeNode: (path, mode, major, minor) => outcome(mknod(zeroTerminated(path), mode, deviceNumber(major, minor))),

@@ -18,14 +18,19 @@ export function fileScratch(directory: string): ScratchSpace {
       const buffer = new Uint8Array(BUFFER_SIZE);
       let buffered = 0;
       let written = 0;
+      let sized = 0; // what the file has at least; zeros at its end were not written
       let closed = false;
+      async function setSize(): Promise<void> {
+        const size = written;
+        await file.setSize(size);
+        sized = Math.max(sized, size);
+      }
       let flushing: Promise<void> | undefined; // readers may ask at the same time; one of them flushes
       async function writeBuffer(): Promise<void> {
         if (buffered === 0) return;
         await file.writeAt(written, buffer.subarray(0, buffered));
         written += buffered;
         buffered = 0;
-        await file.setSize(written);
       }
       function flush(): Promise<void> {
         flushing ??= writeBuffer().finally(() => {
@@ -42,7 +47,6 @@ export function fileScratch(directory: string): ScratchSpace {
           if (bytes.length >= BUFFER_SIZE) {
             await file.writeAt(written, bytes);
             written += bytes.length;
-            await file.setSize(written);
             return;
           }
           buffer.set(bytes, buffered);
@@ -51,7 +55,20 @@ export function fileScratch(directory: string): ScratchSpace {
         async read(offset, length, options) {
           assertRange(offset, length, written + buffered);
           if (offset + length > written) await flush();
+          if (sized < written) await setSize();
           return file.source(written).read(offset, length, options);
+        },
+        readInto(offset, target) {
+          assertRange(offset, target.length, written + buffered);
+          if (offset + target.length <= sized) {
+            file.fillNow(offset, target);
+            return undefined;
+          }
+          return (async () => {
+            if (offset + target.length > written) await flush();
+            if (sized < written) await setSize();
+            file.fillNow(offset, target);
+          })();
         },
         async dispose() {
           if (!closed) await file.close();

@@ -20,7 +20,8 @@ export async function* splitZstdFrames(input: AsyncIterable<Uint8Array>, what: s
   const ready: Uint8Array[] = [];
 
   function release(): void {
-    if (from !== undefined && at > from) ready.push(chunk.subarray(from, at));
+    // A copy, since asking for the next chunk may put it into the same memory.
+    if (from !== undefined && at > from) ready.push(new Uint8Array(chunk.subarray(from, at)));
     if (from !== undefined) from = at;
   }
   async function fill(): Promise<boolean> {

@@ -1,5 +1,5 @@
 /** Where an operation puts its results: all of them appear under their names, or none does. */
-import { chunksOf, type RandomSink, type ReadOptions, type Source } from "../source/index.ts";
+import { passingChunksOf, type RandomSink, type ReadOptions, type Source } from "../source/index.ts";
 
 export interface Artifact extends RandomSink {
   setSize(size: number): Promise<void>;
@@ -24,7 +24,7 @@ export interface CopyOptions extends ReadOptions {
 /** Copies all of `from` to `to`, starting at byte `at` of it. */
 export async function copySource(from: Source, to: RandomSink, at: number, options: CopyOptions = {}): Promise<void> {
   let position = at;
-  for await (const chunk of chunksOf(from, options)) {
+  for await (const chunk of passingChunksOf(from, options)) {
     await to.writeAt(position, chunk);
     position += chunk.length;
     options.onProgress?.(chunk.length);

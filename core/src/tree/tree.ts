@@ -96,9 +96,6 @@ export function deviceNode(
   return { type, mode, uid, gid, mtime, xattrs, major, minor };
 }
 
-export function specialNode(
-  type: SpecialNode["type"],
-  { mode, uid, gid, mtime, xattrs }: Attributes,
-): SpecialNode {
+export function specialNode(type: SpecialNode["type"], { mode, uid, gid, mtime, xattrs }: Attributes): SpecialNode {
   return { type, mode, uid, gid, mtime, xattrs };
 }

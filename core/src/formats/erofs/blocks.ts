@@ -13,6 +13,8 @@ export interface BlockWriter {
   readonly position: number;
   /** Copies `bytes`. */
   append(bytes: Uint8Array): Promise<void> | undefined;
+  /** Has `length` bytes put in place by `fill`: the parts from byte `at` on into the `target` that it is given. */
+  fill(length: number, fill: (target: Uint8Array, at: number) => Promise<void> | undefined): Promise<void> | undefined;
   /** Zeros up to `position`. */
   zerosUpTo(position: number): Promise<void> | undefined;
   /** Writes what is left; the position must be at the end of a block. */
@@ -49,6 +51,15 @@ export function blockWriter(
       if (used === CHUNK_SIZE) await flush();
     }
   }
+  async function fillMany(length: number, fill: Parameters<BlockWriter["fill"]>[1]): Promise<void> {
+    for (let at = 0; at < length; ) {
+      const size = Math.min(length - at, CHUNK_SIZE - used);
+      await fill(filling.subarray(used, used + size), at);
+      used += size;
+      at += size;
+      if (used === CHUNK_SIZE) await flush();
+    }
+  }
   async function zerosMany(count: number): Promise<void> {
     for (let left = count; left > 0; ) {
       const length = Math.min(left, CHUNK_SIZE - used);
@@ -66,6 +77,16 @@ export function blockWriter(
       if (used + bytes.length >= CHUNK_SIZE) return appendMany(bytes);
       filling.set(bytes, used);
       used += bytes.length;
+      return undefined;
+    },
+    fill(length, fill) {
+      if (used + length >= CHUNK_SIZE) return fillMany(length, fill);
+      const filled = fill(filling.subarray(used, used + length), 0);
+      if (filled !== undefined)
+        return filled.then(() => {
+          used += length;
+        });
+      used += length;
       return undefined;
     },
     zerosUpTo(position) {

@@ -2,7 +2,7 @@
 import { alignUp } from "../../bytes/index.ts";
 import type { BlockWriter } from "./blocks.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
-import { type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
+import { type DoneRead, fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
 /** Where a file's data lies. Compressed and chunked kinds come with issue 6. */
 export type Extent =
@@ -31,16 +31,23 @@ export interface StoreOptions {
 export async function storeData(table: InodeTable, writer: BlockWriter, options: StoreOptions): Promise<Extents> {
   const { blockSize, signal, onStored } = options;
   const extents = placeData(table, writer.position / blockSize, options);
-  for await (const { bytes, isLast } of readAhead(blockReads(table, extents), { signal })) {
-    const full = writer.append(bytes);
+  for await (const done of readAhead(blockReads(table, extents), { signal })) {
+    const { read } = done;
+    const full = storeRead(done, writer);
     if (full !== undefined) await full;
-    if (isLast) {
+    if (read.isLast) {
       const padded = writer.zerosUpTo(alignUp(writer.position, blockSize));
       if (padded !== undefined) await padded;
     }
-    onStored?.(bytes.length);
+    onStored?.(read.length);
   }
   return extents;
+}
+
+/** Straight into the writer's buffer where the source can do that. */
+export function storeRead({ read, bytes }: DoneRead, writer: BlockWriter): Promise<void> | undefined {
+  if (bytes !== undefined) return writer.append(bytes);
+  return writer.fill(read.length, (target, at) => fillFrom(read, target, at));
 }
 
 function placeData(table: InodeTable, firstBlock: number, { blockSize, tails }: StoreOptions): Extent[] {

@@ -2,6 +2,7 @@
 import { type ByteString, bytesOf, crc32cRegister } from "../../bytes/index.ts";
 import { type Directory, type Node, TYPE_BITS } from "../../tree/index.ts";
 import type { BlockWriter } from "./blocks.ts";
+import { storeRead } from "./data.ts";
 import { encodeDirectoryBlock } from "./directories.ts";
 import {
   COMPAT,
@@ -42,8 +43,8 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
     if (inode.node.type === "file") {
       const tail = await tails.next();
       if (tail.done) throw new RangeError("fewer tails than planned"); // tailReads and this loop agree
-      await writer.append(tail.value.bytes);
-      options.onStored?.(tail.value.bytes.length);
+      await storeRead(tail.value, writer);
+      options.onStored?.(tail.value.read.length);
     } else if (inode.node.type === "symlink") await writer.append(bytesOf(inode.node.target));
     else await writer.append(directoryBlock(plan, i, place.directory!.blockStarts.length - 1)); // the third inline kind
   }

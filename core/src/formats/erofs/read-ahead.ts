@@ -27,8 +27,9 @@ export interface PlannedRead {
 }
 
 export interface DoneRead {
-  readonly bytes: Uint8Array;
-  readonly isLast: boolean;
+  readonly read: PlannedRead;
+  /** Undefined where the source can fill the caller's own buffer: see {@link fillFrom}. */
+  readonly bytes: Uint8Array | undefined;
 }
 
 /**
@@ -40,30 +41,42 @@ export async function* readAhead(
   { signal }: { readonly signal?: AbortSignal | undefined },
 ): AsyncGenerator<DoneRead> {
   const planned = reads[Symbol.iterator]();
-  const waiting: { readonly read: PlannedRead; readonly bytes: Promise<Uint8Array> }[] = [];
+  const waiting: { readonly read: PlannedRead; readonly bytes: Promise<Uint8Array> | undefined }[] = [];
   let head = 0; // waiting[0..head) are done; dropped in bulk, since shift() on a long array is slow
   let bytesWaiting = 0;
   let next = planned.next();
   for (;;) {
     while (!next.done && waiting.length - head < WINDOW_READS && (bytesWaiting === 0 || bytesWaiting < WINDOW_BYTES)) {
       const read = next.value;
-      const bytes = checkedRead(read, signal);
-      bytes.catch(() => {}); // thrown when its turn comes; one that is never reached must not reach the host
+      const bytes = read.source.readInto === undefined ? checkedRead(read, signal) : undefined;
+      bytes?.catch(() => {}); // thrown when its turn comes; one that is never reached must not reach the host
       waiting.push({ read, bytes });
-      bytesWaiting += read.length;
+      if (bytes !== undefined) bytesWaiting += read.length;
       next = planned.next();
     }
     const first = waiting[head];
     if (first === undefined) return;
     signal?.throwIfAborted();
-    const bytes = await first.bytes;
+    const bytes = first.bytes === undefined ? undefined : await first.bytes;
     head++;
     if (head === WINDOW_READS) {
       waiting.splice(0, head);
       head = 0;
     }
-    bytesWaiting -= first.read.length;
-    yield { bytes, isLast: first.read.isLast };
+    if (bytes !== undefined) bytesWaiting -= first.read.length;
+    yield { read: first.read, bytes };
+  }
+}
+
+/** Fills `target` with the bytes of `read` from `at` on; the source must have `readInto`. Errors as {@link readAhead}. */
+export function fillFrom(read: PlannedRead, target: Uint8Array, at: number): Promise<void> | undefined {
+  const fail = (error: unknown): never => {
+    throw withPath(error, showPath(read.path));
+  };
+  try {
+    return read.source.readInto?.(read.offset + at, target)?.catch(fail);
+  } catch (error) {
+    return fail(error);
   }
 }
 

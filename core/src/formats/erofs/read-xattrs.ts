@@ -2,6 +2,7 @@
 import { alignUp, type ByteString, byteString, type Cursor, cursor } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import type { Source } from "../../source/index.ts";
+import { NO_XATTRS, type Xattrs } from "../../tree/index.ts";
 import { RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_PREFIXES, XATTR_UNIT } from "./format.ts";
 import type { ErofsImage, ErofsInode } from "./read.ts";
 
@@ -57,9 +58,9 @@ export async function readXattrs(
   source: Source,
   inode: ErofsInode,
   shared: SharedXattrs,
-): Promise<Map<ByteString, Uint8Array>> {
-  const xattrs = new Map<ByteString, Uint8Array>();
+): Promise<Xattrs> {
   if (inode.xattrSize === 0) return NO_XATTRS;
+  const xattrs = new Map<ByteString, Uint8Array>();
   const where = `inode ${inode.nid}`;
   const start = inode.position + inode.inodeSize;
   if (start + inode.xattrSize > source.size)

@@ -89,7 +89,7 @@ export interface ErofsImage {
   readlink(inode: ErofsInode): Promise<ByteString>;
   /** Content of a regular file. Where its layout is not implemented each read rejects with UnsupportedError. */
   content(inode: ErofsInode): Source;
-  xattrs(inode: ErofsInode): Promise<Map<ByteString, Uint8Array>>;
+  xattrs(inode: ErofsInode): Promise<ReadonlyMap<ByteString, Uint8Array>>;
 }
 
 export interface OpenErofsOptions {

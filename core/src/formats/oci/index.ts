@@ -1,5 +1,15 @@
+export { isDirectoryTransport, openDirectoryTransport } from "./directory.ts";
+export {
+  compressionOf,
+  type DockerImage,
+  fullName,
+  idInName,
+  MAGIC_SIZE,
+  parseDockerManifest,
+  selectDockerImage,
+} from "./docker-archive.ts";
 export { type Compression, MAX_DOCUMENT_SIZE, MAX_LAYERS } from "./format.ts";
-export { type ClosableSource, type FileTree, openLayout } from "./layout.ts";
+export { type ClosableSource, type FileTree, openLayout, sourceBlob } from "./layout.ts";
 export {
   type Descriptor,
   type ImageConfig,

@@ -3,10 +3,10 @@ import * as v from "valibot";
 import { concatBytes, decodeUtf8Strict } from "../../bytes/index.ts";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import type { Digest } from "../../hash/index.ts";
-import { chunksOf, type ReadOptions, type Source } from "../../source/index.ts";
+import { passingChunksOf, type ReadOptions, type Source } from "../../source/index.ts";
 import { isIndexType, isManifestType, LAYOUT_VERSION, MAX_DOCUMENT_SIZE, MAX_INDEX_DEPTH, REF_NAME } from "./format.ts";
 import { type Descriptor, type Index, parseIndex } from "./read.ts";
-import { type ImageStore, type Selector, verifiedLength } from "./store.ts";
+import { type BlobStream, type ImageStore, type Selector, verifiedLength } from "./store.ts";
 
 /** A source that holds something open. */
 export interface ClosableSource extends Source {
@@ -50,15 +50,20 @@ export async function openLayout(files: FileTree, name: string, options?: ReadOp
           throw new SourceError("no-blob", `${name}: blob ${digest} is missing`, { cause });
         throw cause;
       }
-      return {
-        size: source.size,
-        chunks: (readOptions) => chunksOf(source, { ...readOptions, chunkSize: BLOB_CHUNK_SIZE }),
-        close: () => source.close(),
-      };
+      return sourceBlob(source);
     },
     close: () => files.close(),
   };
   return store;
+}
+
+/** A file as a blob; closing it closes the file. */
+export function sourceBlob(source: ClosableSource): BlobStream {
+  return {
+    size: source.size,
+    chunks: (options) => passingChunksOf(source, { ...options, chunkSize: BLOB_CHUNK_SIZE }),
+    close: () => source.close(),
+  };
 }
 
 /**
@@ -81,7 +86,7 @@ async function findNested(
     try {
       const parts: Uint8Array[] = [];
       for await (const chunk of verifiedLength(blob, Math.min(descriptor.size, MAX_DOCUMENT_SIZE), what, options))
-        parts.push(chunk);
+        parts.push(chunk.slice());
       const below = await findNested(store, parseIndex(concatBytes(...parts), what), digest, depth + 1, options);
       if (below !== undefined) return below;
     } finally {

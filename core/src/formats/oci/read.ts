@@ -102,7 +102,7 @@ export function parseIndex(bytes: Uint8Array, what: string): Index {
   const document = parseDocument(bytes, what);
   // One document that is an index to one reader and a manifest to another is the attack of CVE-2021-41190.
   refuse(document, ["config", "layers", "fsLayers"], "bad-index", `${what}: an index must not have`);
-  const raw = check(RawIndex, document, "bad-index", what);
+  const raw = checkDocument(RawIndex, document, "bad-index", what);
   assertMediaType(raw.mediaType, isIndexType, "bad-index", what);
   return {
     mediaType: raw.mediaType ?? undefined,
@@ -118,7 +118,7 @@ export function parseIndex(bytes: Uint8Array, what: string): Index {
 export function parseManifest(bytes: Uint8Array, what: string): Manifest {
   const document = parseDocument(bytes, what);
   refuse(document, ["manifests", "fsLayers"], "bad-manifest", `${what}: a manifest must not have`);
-  const raw = check(RawManifest, document, "bad-manifest", what);
+  const raw = checkDocument(RawManifest, document, "bad-manifest", what);
   assertMediaType(raw.mediaType, isManifestType, "bad-manifest", what);
   const config = descriptor(raw.config);
   if (!isConfigType(config.mediaType))
@@ -148,7 +148,7 @@ function parseLayer(layer: Descriptor, what: string): Layer {
 
 /** Errors as {@link parseIndex}, with `bad-config`. */
 export function parseConfig(bytes: Uint8Array, what: string): ImageConfig {
-  const raw = check(RawConfig, parseDocument(bytes, what), "bad-config", what);
+  const raw = checkDocument(RawConfig, parseDocument(bytes, what), "bad-config", what);
   if (raw.rootfs.type !== "layers")
     throw new UnsupportedError("rootfs-type", `${what}: rootfs type ${show(raw.rootfs.type)} is not supported`);
   return {
@@ -161,7 +161,8 @@ export function parseConfig(bytes: Uint8Array, what: string): ImageConfig {
   };
 }
 
-function parseDocument(bytes: Uint8Array, what: string): unknown {
+/** JSON, strictly UTF-8, of at most {@link MAX_DOCUMENT_SIZE} bytes. Errors: FormatError `bad-json`, `too-large`. */
+export function parseDocument(bytes: Uint8Array, what: string): unknown {
   if (bytes.length > MAX_DOCUMENT_SIZE)
     throw new FormatError("too-large", `${what} has ${bytes.length} bytes, more than ${MAX_DOCUMENT_SIZE}`, {
       expected: MAX_DOCUMENT_SIZE,
@@ -176,7 +177,13 @@ function parseDocument(bytes: Uint8Array, what: string): unknown {
   }
 }
 
-function check<S extends v.GenericSchema>(schema: S, value: unknown, code: string, what: string): v.InferOutput<S> {
+/** Throws FormatError `code` with the first thing that is not as the schema says. */
+export function checkDocument<S extends v.GenericSchema>(
+  schema: S,
+  value: unknown,
+  code: string,
+  what: string,
+): v.InferOutput<S> {
   const result = v.safeParse(schema, value, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];

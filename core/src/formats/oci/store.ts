@@ -9,6 +9,7 @@ import type { Descriptor } from "./read.ts";
 export interface BlobStream {
   /** Bytes, where they are known before reading. */
   readonly size: number | undefined;
+  /** Each chunk is valid until the next one is asked for. */
   chunks(options?: ReadOptions): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 /** One header block, and the records that stood before it, become an entry. */
 import { type ByteString, byteString, showBytes } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
+import type { Xattrs } from "../../tree/index.ts";
 import { GNU_TAIL_OFFSET, MAX_PATH_LENGTH, RawGnuTail, RawHeader, TYPEFLAG } from "./format.ts";
 import { headerChecksums, parseNumber, parsePaxNumber, parsePaxTime } from "./numbers.ts";
 import { type PaxRecord, paxXattrs } from "./pax.ts";
@@ -29,7 +30,7 @@ export interface TarEntry {
   /** Nanoseconds since 1970, signed. */
   readonly mtime: bigint;
   /** Full name → value. */
-  readonly xattrs: Map<ByteString, Uint8Array>;
+  readonly xattrs: Xattrs;
   readonly devMajor: number;
   readonly devMinor: number;
   /** Where the stored bytes belong, in order; undefined for a file without holes. */

@@ -1,5 +1,6 @@
 /** PAX extended headers: `LENGTH KEY=VALUE\n`, the length counting the whole record. POSIX.1-2017, pax, "Extended Header". */
 import { type ByteString, byteString, bytesOf, concatBytes, encodeUtf8 } from "../../bytes/index.ts";
+import { NO_XATTRS, type Xattrs } from "../../tree/index.ts";
 import { MAX_XATTR_NAME, MAX_XATTR_VALUE } from "./format.ts";
 
 export interface PaxRecord {
@@ -55,7 +56,8 @@ const LIBARCHIVE = "LIBARCHIVE.xattr.";
  * The xattrs among `records`, values copied. SCHILY's raw bytes win over LIBARCHIVE's base64 of the same name.
  * An empty value is an xattr without bytes, as GNU tar writes and restores it. A string says what is wrong.
  */
-export function paxXattrs(records: Iterable<PaxRecord>): Map<ByteString, Uint8Array> | string {
+export function paxXattrs(records: readonly PaxRecord[]): Xattrs | string {
+  if (records.length === 0) return NO_XATTRS;
   const xattrs = new Map<ByteString, Uint8Array>();
   const fromSchily = new Set<ByteString>();
   for (const { key, value } of records) {
@@ -63,7 +65,7 @@ export function paxXattrs(records: Iterable<PaxRecord>): Map<ByteString, Uint8Ar
     let bytes: Uint8Array | undefined;
     if (key.startsWith(SCHILY)) {
       name = key.slice(SCHILY.length) as ByteString;
-      bytes = value.slice();
+      bytes = new Uint8Array(value); // a copy; `slice` of a Buffer is none
       fromSchily.add(name);
     } else if (key.startsWith(LIBARCHIVE)) {
       name = key

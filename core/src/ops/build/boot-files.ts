@@ -23,7 +23,7 @@ async function program(trees: readonly Directory[], name: string, code: string, 
   }
   throw new UnsupportedError(
     code,
-    `/${path}: no ${what} in the image (Debian: systemd-boot-efi, Fedora: systemd-boot-unsigned)`,
+    `/${path}: no ${what} in ${trees.length > 1 ? "the image and the tools" : "the image"} (Debian: systemd-boot-efi, Fedora: systemd-boot-unsigned)`,
     {
       path: `/${path}`,
     },

@@ -33,6 +33,8 @@ export interface SystemInput {
   readonly labels: Readonly<Record<string, string>>;
   /** What the tree was made from, by digest. */
   readonly inputs: Release["inputs"];
+  /** Where to look for systemd's stub and boot loader when `tree` has none. */
+  readonly tools?: Directory | undefined;
 }
 
 export interface BuildOptions extends GeometryOptions {
@@ -76,9 +78,10 @@ export async function buildSystem(
   const identity = identify(options, input.labels);
   const architecture = architectureOf(input.architecture);
   const kernel = findKernel(tree, options.kernel);
-  const bootFiles = await findBootFiles([tree], architecture);
+  const bootFiles = await findBootFiles(input.tools === undefined ? [tree] : [tree, input.tools], architecture);
   const kernelConfig = kernel.config && (await readAll(kernel.config, MAX_KERNEL_CONFIG, "kernel configuration"));
   const kargs = await readKargs(tree, architecture);
+  composeCommandLine("0".repeat(64), kargs, options.kargs ?? []); // as long as the real one, for what it refuses
   const clamp = options.clamp ?? input.created ?? newestTime(tree);
   for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
   const osRelease = await readOsRelease(tree);

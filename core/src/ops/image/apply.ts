@@ -9,13 +9,18 @@ import {
   type Attributes,
   attributes,
   type Directory,
+  deviceNode,
   directory,
   getNode,
   type Leaf,
   MAX_DEPTH,
   MAX_SYMLINKS,
   type Node,
+  regularFile,
+  specialNode,
   splitPath,
+  symlink,
+  type Xattrs,
 } from "../../tree/index.ts";
 import { entryError, type LayerEntry } from "./entries.ts";
 import type { LayerDiff } from "./layer.ts";
@@ -183,24 +188,27 @@ function follow(
 }
 
 function attributesOf({ mode, uid, gid, mtime, xattrs, type }: TarEntry): Attributes {
-  const kept = [...xattrs.keys()].some(isHostXattr)
-    ? new Map([...xattrs].filter(([name]) => !isHostXattr(name)))
-    : xattrs;
   // Linux gives every symbolic link the mode 0777.
-  return { mode: type === "symlink" ? 0o777 : mode, uid, gid, mtime, xattrs: kept };
+  return { mode: type === "symlink" ? 0o777 : mode, uid, gid, mtime, xattrs: withoutHostXattrs(xattrs) };
+}
+
+/** Without those of {@link isHostXattr}. */
+export function withoutHostXattrs(xattrs: Xattrs): Xattrs {
+  if (xattrs.size === 0) return xattrs;
+  return [...xattrs.keys()].some(isHostXattr) ? new Map([...xattrs].filter(([name]) => !isHostXattr(name))) : xattrs;
 }
 
 function makeLeaf(entry: TarEntry, values: Attributes, uncompressed: Source): Leaf {
   switch (entry.type) {
     case "file":
-      return { type: "file", ...values, content: contentOf(entry, uncompressed) };
+      return regularFile(values, contentOf(entry, uncompressed));
     case "symlink":
-      return { type: "symlink", ...values, target: entry.linkTarget };
+      return symlink(values, entry.linkTarget);
     case "character":
     case "block":
-      return { type: entry.type, ...values, major: entry.devMajor, minor: entry.devMinor };
+      return deviceNode(entry.type, values, entry.devMajor, entry.devMinor);
     case "fifo":
-      return { type: "fifo", ...values };
+      return specialNode("fifo", values);
     case "directory":
     case "hardlink":
       throw new TypeError(`not a leaf: ${entry.type}`);

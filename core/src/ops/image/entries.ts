@@ -48,7 +48,6 @@ export function classifyEntry(entry: TarEntry, what: string): LayerEntry | undef
     if (part !== name || names.indexOf(part) !== names.length - 1)
       throw entryError("bad-whiteout", entry, what, "a whiteout cannot be a directory");
   }
-  const path = names.join("/") as ByteString;
   if (name === OPAQUE) return { kind: "opaque", path: names.slice(0, -1).join("/") as ByteString, entry };
   if (name?.startsWith(WHITEOUT)) {
     const hidden = name.slice(WHITEOUT.length);
@@ -57,7 +56,17 @@ export function classifyEntry(entry: TarEntry, what: string): LayerEntry | undef
       throw entryError("bad-whiteout", entry, what, "the whiteout names nothing");
     return { kind: "whiteout", path: [...names.slice(0, -1), hidden].join("/") as ByteString, entry };
   }
-  if (name === undefined && entry.type !== "directory")
+  return nodeOrLink(entry, what, names);
+}
+
+/** The same for an archive that is no layer: `.wh.` is a name like any other. */
+export function classifyPlainEntry(entry: TarEntry, what: string): LayerEntry {
+  return nodeOrLink(entry, what, cleanPath(entry.path, entry, what, "the path"));
+}
+
+function nodeOrLink(entry: TarEntry, what: string, names: readonly ByteString[]): LayerEntry {
+  const path = names.join("/") as ByteString;
+  if (names.length === 0 && entry.type !== "directory")
     throw entryError("root-type", entry, what, `the root cannot be a ${entry.type}`);
   if (entry.type === "hardlink") {
     // Absolute targets are taken from the root: some builders write them, and they mean nothing else.

@@ -1,5 +1,17 @@
 export { isHostXattr } from "./apply.ts";
+export { createdOf } from "./created.ts";
 export { type FlatImage, type FlattenEnvironment, type FlattenOptions, flatten } from "./flatten.ts";
+export {
+  architectureOfTree,
+  type ExportedImage,
+  type HostInputs,
+  type HostStream,
+  type HostTreeOptions,
+  type Input,
+  type InputEnvironment,
+  type InputOptions,
+  readInput,
+} from "./input.ts";
 export type { Decompressors } from "./layer.ts";
 export {
   type HostFiles,
@@ -9,4 +21,4 @@ export {
   type OpenImageOptions,
   openImage,
 } from "./open.ts";
-export { parseReference, type Reference } from "./reference.ts";
+export { parseReference, REFERENCE_FORMS, type Reference } from "./reference.ts";

@@ -3,11 +3,11 @@
  * can be read at once; apply.ts puts the lists on top of each other in order.
  */
 import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.ts";
-import { type BlobStore, verifiedLength } from "../../formats/oci/index.ts";
+import { type BlobStore, type Compression, verifiedLength } from "../../formats/oci/index.ts";
 import { tarParser } from "../../formats/tar/index.ts";
-import { assertDigest, digestAlgorithm, formatDigest, type Hashes } from "../../hash/index.ts";
+import { assertDigest, digestAlgorithm, formatDigest, type Hasher, type Hashes } from "../../hash/index.ts";
 import type { Scratch, ScratchSpace } from "../../source/index.ts";
-import { classifyEntry, type LayerEntry } from "./entries.ts";
+import { classifyEntry, classifyPlainEntry, type LayerEntry } from "./entries.ts";
 import type { ImageLayer } from "./open.ts";
 
 /**
@@ -15,19 +15,28 @@ import type { ImageLayer } from "./open.ts";
  * `what`. Errors of `input` pass as they are.
  */
 export interface Decompressors {
+  // A chunk that comes out is valid until the next one is asked for, and one that goes in need not be valid longer.
   /** All members of a gzip stream. */
   gunzip(input: AsyncIterable<Uint8Array>, what: string): AsyncIterable<Uint8Array>;
   /** All frames of a zstd stream; skippable ones hold nothing. */
   unzstd(input: AsyncIterable<Uint8Array>, what: string): AsyncIterable<Uint8Array>;
 }
 
-/** What is left of the bounds of a whole image; counted down by every layer. */
-export interface Budget {
+/** What one layer, or all of them, use of the bounds of a whole image. */
+export interface Usage {
   /** Uncompressed bytes of layers. */
   uncompressedBytes: number;
   /** Bytes of files as they are read, holes included. */
   contentBytes: number;
   entries: number;
+}
+
+/** Who reads a layer asks after each chunk whether it may go on. */
+export interface Allowance {
+  /** What the layer has used so far; kept up to date by who reads it. */
+  readonly used: Usage;
+  /** Undefined: yes. Else waits, and rejects with FormatError `too-large` where the bounds are passed. */
+  admit(): Promise<void> | undefined;
 }
 
 /**
@@ -52,28 +61,35 @@ export interface ReadLayerOptions {
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
+export interface ReadLayerEnvironment {
+  readonly hashes: Hashes;
+  readonly scratch: ScratchSpace;
+  readonly decompressors: Decompressors;
+}
+
 /**
  * Reads a layer to its last byte and returns only if size, digest and diffID are the promised ones. Errors:
  * IntegrityError `size-mismatch`, `digest-mismatch`, `diff-id-mismatch`; FormatError of the tar reader, of
- * decompression and of `classifyEntry`; FormatError `too-large` past the budget or the ratio.
+ * decompression and of `classifyEntry`; FormatError `too-large` past the allowance or the ratio.
  */
 export async function readLayer(
   store: BlobStore,
   layer: ImageLayer,
   number: number,
-  environment: { readonly hashes: Hashes; readonly scratch: ScratchSpace; readonly decompressors: Decompressors },
-  budget: Budget,
+  environment: ReadLayerEnvironment,
+  allowance: Allowance,
   options: ReadLayerOptions = {},
 ): Promise<LayerDiff> {
   const what = `layer ${number} (${layer.digest})`;
   const uncompressed = await environment.scratch.create();
   try {
-    const entries = await readEntries(store, layer, what, environment, budget, uncompressed, options);
+    const entries = await readEntries(store, layer, what, environment, allowance, uncompressed, options);
     return { what, entries, uncompressed };
   } catch (error) {
     await uncompressed.dispose();
     // Broken bytes are first of all not the promised ones; only a blob that is what it should be is a bad layer.
-    if (error instanceof FormatError) await verifyBlob(store, layer, what, environment.hashes, error, options);
+    if (error instanceof FormatError && layer.verifiedBy === "digest")
+      await verifyBlob(store, layer, what, environment.hashes, error, options);
     throw error;
   }
 }
@@ -82,70 +98,94 @@ async function readEntries(
   store: BlobStore,
   layer: ImageLayer,
   what: string,
-  { hashes, decompressors }: { readonly hashes: Hashes; readonly decompressors: Decompressors },
-  budget: Budget,
+  { hashes, decompressors }: ReadLayerEnvironment,
+  allowance: Allowance,
   uncompressed: Scratch,
   options: ReadLayerOptions,
 ): Promise<LayerEntry[]> {
   const algorithm = digestAlgorithm(layer.digest);
-  const blobHash = hashes.create(algorithm);
+  const diffAlgorithm = digestAlgorithm(layer.diffId);
   // A plain layer is its own diff: one hash serves both digests.
-  const isPlain = layer.compression === "none" && digestAlgorithm(layer.diffId) === algorithm;
-  const diffHash = isPlain ? undefined : hashes.create(digestAlgorithm(layer.diffId));
+  const isPlain = layer.compression === "none" && diffAlgorithm === algorithm;
+  const blobHash = layer.verifiedBy === "digest" && !isPlain ? hashes.create(algorithm) : undefined;
   const limit = layer.size * MAX_RATIO + RATIO_ALLOWANCE;
-  const parser = tarParser({ what, allowMissingEnd: true }); // the diffID says that nothing is missing
-  const entries: LayerEntry[] = [];
-  let size = 0;
 
   const blob = await store.open(layer, options);
+  let read: Awaited<ReturnType<typeof readTarStream>>;
   try {
     async function* hashed(): AsyncGenerator<Uint8Array> {
       for await (const chunk of verifiedLength(blob, layer.size, what, options)) {
-        blobHash.update(chunk);
+        blobHash?.update(chunk);
         options.onProgress?.(chunk.length);
         yield chunk;
       }
     }
-    for await (const chunk of decompress(hashed(), layer, what, decompressors)) {
-      options.signal?.throwIfAborted();
-      size += chunk.length;
-      budget.uncompressedBytes -= chunk.length;
-      if (size > limit) throw tooLarge(what, `unpacks to more than ${limit} bytes from ${layer.size}`, limit);
-      if (budget.uncompressedBytes < 0)
-        throw tooLarge(what, "the layers together pass the limit of uncompressed bytes");
-      const appended = uncompressed.append(chunk);
-      appended.catch(() => {}); // awaited below; what is thrown before that comes first
-      diffHash?.update(chunk);
-      parser.push(chunk);
-      for (let event = parser.next(); event !== undefined; event = parser.next()) {
-        if (event.kind !== "entry") continue;
-        if (--budget.entries < 0) throw tooLarge(what, "the layers together pass the limit of entries");
-        budget.contentBytes -= event.entry.size;
-        if (budget.contentBytes < 0) throw tooLarge(what, "the files together pass the limit of bytes");
-        const classified = classifyEntry(event.entry, what);
-        if (classified !== undefined) entries.push(classified);
-      }
-      await appended;
-    }
+    const chunks = decompress(hashed(), layer.compression, what, decompressors);
+    const diffHash = hashes.create(diffAlgorithm);
+    read = await readTarStream(chunks, { what, limit, diffHash, uncompressed, allowance, signal: options.signal });
   } finally {
     await blob.close();
   }
-  const digest = formatDigest(algorithm, blobHash.digest());
-  assertDigest(digest, layer.digest, what);
-  const diffId = diffHash === undefined ? digest : formatDigest(digestAlgorithm(layer.diffId), diffHash.digest());
+  const diffId = formatDigest(diffAlgorithm, read.digest);
+  const digest = blobHash === undefined ? diffId : formatDigest(algorithm, blobHash.digest());
+  if (layer.verifiedBy === "digest") assertDigest(digest, layer.digest, what);
   if (diffId !== layer.diffId)
     throw new IntegrityError("diff-id-mismatch", `${what}: diffID is ${diffId}, the config expects ${layer.diffId}`, {
       path: what,
       expected: layer.diffId,
       actual: diffId,
     });
-  parser.end();
-  return entries;
+  read.end();
+  return read.entries;
 }
 
-function decompress(
+export interface TarStreamOptions {
+  readonly what: string;
+  /** Most uncompressed bytes. */
+  readonly limit: number;
+  readonly diffHash: Hasher;
+  /** Takes the archive as it is. */
+  readonly uncompressed: Scratch;
+  readonly allowance: Allowance;
+  /** A plain archive, with no whiteouts and an end of its own. Default: false. */
+  readonly isArchive?: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An uncompressed archive to its last byte. What is returned is worth nothing before the digest was compared. */
+export async function readTarStream(chunks: AsyncIterable<Uint8Array>, options: TarStreamOptions) {
+  const { what, limit, diffHash, uncompressed, allowance, isArchive = false, signal } = options;
+  const { used } = allowance;
+  const classify = isArchive ? classifyPlainEntry : classifyEntry;
+  const parser = tarParser({ what, allowMissingEnd: !isArchive }); // a diffID says that nothing is missing
+  const entries: LayerEntry[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    signal?.throwIfAborted();
+    size += chunk.length;
+    if (size > limit) throw tooLarge(what, `unpacks to more than ${limit} bytes`, limit);
+    used.uncompressedBytes += chunk.length;
+    const appended = uncompressed.append(chunk);
+    appended.catch(() => {}); // awaited below; what is thrown before that comes first
+    diffHash.update(chunk);
+    parser.push(chunk);
+    for (let event = parser.next(); event !== undefined; event = parser.next()) {
+      if (event.kind !== "entry") continue;
+      used.entries++;
+      used.contentBytes += event.entry.size;
+      const classified = classify(event.entry, what);
+      if (classified !== undefined) entries.push(classified);
+    }
+    await appended;
+    const waiting = allowance.admit();
+    if (waiting !== undefined) await waiting;
+  }
+  return { entries, digest: diffHash.digest(), end: () => parser.end() };
+}
+
+export function decompress(
   input: AsyncIterable<Uint8Array>,
-  { compression }: ImageLayer,
+  compression: Compression,
   what: string,
   { gunzip, unzstd }: Decompressors,
 ): AsyncIterable<Uint8Array> {
@@ -153,7 +193,7 @@ function decompress(
   return compression === "gzip" ? gunzip(input, what) : unzstd(input, what);
 }
 
-function tooLarge(what: string, problem: string, expected?: number): FormatError {
+export function tooLarge(what: string, problem: string, expected?: number): FormatError {
   return new FormatError("too-large", `${what}: ${problem}`, { path: what, expected });
 }
 

@@ -1,23 +1,32 @@
 /** From a reference to an image whose manifest and configuration are read and verified. */
-import { FormatError, SourceError } from "../../errors/index.ts";
+import { FormatError, IntegrityError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import {
   type BlobStore,
   type ClosableSource,
+  compressionOf,
   type FileTree,
   formatPlatform,
   type ImageConfig,
   type ImageStore,
+  idInName,
+  isDirectoryTransport,
   type Layer,
+  MAGIC_SIZE,
+  MAX_DOCUMENT_SIZE,
   type Manifest,
   matchesPlatform,
+  openDirectoryTransport,
   openLayout,
   type Platform,
   parseConfig,
+  parseDockerManifest,
   readBlob,
   readManifest,
+  selectDockerImage,
+  sourceBlob,
 } from "../../formats/oci/index.ts";
-import type { Digest, Hashes } from "../../hash/index.ts";
-import type { ReadOptions } from "../../source/index.ts";
+import { type Digest, digestOf, type Hashes } from "../../hash/index.ts";
+import { type ReadOptions, readAll } from "../../source/index.ts";
 import { openArchiveTree } from "./archive.ts";
 import type { Reference } from "./reference.ts";
 
@@ -43,14 +52,22 @@ export interface OpenImageOptions extends ReadOptions {
 export interface ImageLayer extends Layer {
   /** Digest of the uncompressed layer. */
   readonly diffId: Digest;
+  /**
+   * What the bytes of the layer are held to. `diff-id` alone where nothing says a digest of the stored bytes, as in a
+   * docker-archive; `digest` is the diffID then and only names the layer.
+   */
+  readonly verifiedBy: "digest" | "diff-id";
 }
 
 export interface Image {
   /** For people: the store, such as `oci:/srv/image`. */
   readonly name: string;
-  readonly manifestDigest: Digest;
-  readonly manifestBytes: Uint8Array;
-  readonly manifest: Manifest;
+  /** Names the image: digest of its manifest, or, where it has none (docker-archive), of its config, the image id. */
+  readonly digest: Digest;
+  /** Undefined for a docker-archive. */
+  readonly manifestBytes: Uint8Array | undefined;
+  readonly manifest: Manifest | undefined;
+  readonly configDigest: Digest;
   readonly configBytes: Uint8Array;
   readonly config: ImageConfig;
   /** The lowest first. */
@@ -62,40 +79,81 @@ export interface Image {
 const DEFAULT_PLATFORM: Platform = { os: "linux", architecture: "amd64" };
 
 /**
- * Opens what the reference means. Errors: those of the store (`not-found`, `not-a-layout`, `no-such-image`,
+ * Opens the image that the reference means. Errors: those of the store (`not-found`, `not-a-layout`, `no-such-image`,
  * `ambiguous-image`, `no-such-platform`, `no-blob`), of its documents (`bad-json`, `bad-index`, `bad-manifest`,
- * `bad-config`, `media-type`, `layer-count`) and IntegrityError `digest-mismatch`, `size-mismatch`.
+ * `bad-config`, `media-type`, `layer-count`) and IntegrityError `digest-mismatch`, `size-mismatch`; UnsupportedError
+ * `not-an-image` for a reference to a tree without configuration: see `readInput`.
  */
 export async function openImage(
   reference: Reference,
   environment: OpenImageEnvironment,
   options: OpenImageOptions = {},
 ): Promise<Image> {
-  const store = await openStore(reference, environment.files, options);
+  const { transport, path } = reference;
+  const { files, hashes } = environment;
+  const name = `${transport}:${path}`;
+  switch (transport) {
+    case "oci":
+      return openStored(await openLayout(await files.openDirectory(path), name, options), reference, hashes, options);
+    case "dir": {
+      const tree = await files.openDirectory(path);
+      if (await isDirectoryTransport(tree, options)) return openDirectoryImage(tree, name, hashes, options);
+      await tree.close();
+      break;
+    }
+    case "oci-archive":
+    case "docker-archive": {
+      const tree = await openArchiveTree(await files.openFile(path), name, options);
+      if (transport === "docker-archive" && (await hasFile(tree, DOCKER_MANIFEST)))
+        return openDockerArchive(tree, name, reference, hashes, options);
+      return openStored(await openLayout(tree, name, options), reference, hashes, options);
+    }
+  }
+  throw new UnsupportedError("not-an-image", `${name}: is a file tree, no image with a configuration`);
+}
+
+/** skopeo's `dir:`; owns `tree`. */
+export async function openDirectoryImage(
+  tree: FileTree,
+  name: string,
+  hashes: Hashes,
+  options: OpenImageOptions,
+): Promise<Image> {
+  const store = await openDirectoryTransport(tree, name, hashes, options);
+  return openStored(store, { tag: undefined, digest: undefined }, hashes, options);
+}
+
+async function hasFile(tree: FileTree, path: string): Promise<boolean> {
   try {
-    return await readImage(store, reference, environment.hashes, options);
+    await (await tree.open(path)).close();
+    return true;
+  } catch (error) {
+    if (isAshlarError(error) && error.code === "not-found") return false;
+    throw error;
+  }
+}
+
+async function openStored(
+  store: ImageStore,
+  selector: Pick<Reference, "tag" | "digest">,
+  hashes: Hashes,
+  options: OpenImageOptions,
+): Promise<Image> {
+  try {
+    return await readImage(store, selector, hashes, options);
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
-async function openStore({ transport, path }: Reference, files: HostFiles, options: ReadOptions): Promise<ImageStore> {
-  const name = `${transport}:${path}`;
-  const tree =
-    transport === "oci"
-      ? await files.openDirectory(path)
-      : await openArchiveTree(await files.openFile(path), name, options);
-  return openLayout(tree, name, options);
-}
-
 async function readImage(
   store: ImageStore,
-  reference: Reference,
+  selector: Pick<Reference, "tag" | "digest">,
   hashes: Hashes,
   options: OpenImageOptions,
 ): Promise<Image> {
-  const start = await store.resolve(reference, options);
+  const start = await store.resolve(selector, options);
   const { descriptor, manifest, bytes } = await readManifest(
     store,
     start,
@@ -106,26 +164,147 @@ async function readImage(
   const what = `${store.name}: config`;
   const configBytes = await readBlob(store, manifest.config, hashes, what, options);
   const config = parseConfig(configBytes, `${what} ${manifest.config.digest}`);
-  if (options.platform !== undefined && !matchesPlatform(config, options.platform))
-    throw new SourceError(
-      "no-such-platform",
-      `${store.name}: the image is for ${formatPlatform(config)}, not for ${formatPlatform(options.platform)}`,
-    );
-  if (config.diffIds.length !== manifest.layers.length)
-    throw new FormatError(
-      "layer-count",
-      `${store.name}: the manifest has ${manifest.layers.length} layers, the config ${config.diffIds.length} diff_ids`,
-      { expected: manifest.layers.length, actual: config.diffIds.length },
-    );
+  checkConfig(config, manifest.layers.length, store.name, options);
   return {
     name: store.name,
-    manifestDigest: descriptor.digest,
+    digest: descriptor.digest,
     manifestBytes: bytes,
     manifest,
+    configDigest: manifest.config.digest,
     configBytes,
     config,
-    layers: manifest.layers.map((layer, index) => ({ ...layer, diffId: config.diffIds[index]! })), // equal lengths
+    layers: manifest.layers.map((layer, index) => ({
+      ...layer,
+      diffId: config.diffIds[index]!, // equal lengths
+      verifiedBy: "digest" as const,
+    })),
     store,
     close: () => store.close(),
   };
+}
+
+function checkConfig(config: ImageConfig, layerCount: number, name: string, { platform }: OpenImageOptions): void {
+  if (platform !== undefined && !matchesPlatform(config, platform))
+    throw new SourceError(
+      "no-such-platform",
+      `${name}: the image is for ${formatPlatform(config)}, not for ${formatPlatform(platform)}`,
+    );
+  if (config.diffIds.length !== layerCount)
+    throw new FormatError(
+      "layer-count",
+      `${name}: the manifest has ${layerCount} layers, the config ${config.diffIds.length} diff_ids`,
+      { expected: layerCount, actual: config.diffIds.length },
+    );
+}
+
+const DOCKER_MANIFEST = "manifest.json";
+
+/** Owns `tree`. A digest in the reference is the image id. */
+async function openDockerArchive(
+  tree: FileTree,
+  name: string,
+  reference: Reference,
+  hashes: Hashes,
+  options: OpenImageOptions,
+): Promise<Image> {
+  try {
+    return await readDockerArchive(tree, name, reference, hashes, options);
+  } catch (error) {
+    await tree.close();
+    throw error;
+  }
+}
+
+async function readDockerArchive(
+  tree: FileTree,
+  name: string,
+  { tag, digest }: Reference,
+  hashes: Hashes,
+  options: OpenImageOptions,
+): Promise<Image> {
+  const manifestBytes = await readMember(tree, DOCKER_MANIFEST, name);
+  const images = parseDockerManifest(manifestBytes, `${name}: ${DOCKER_MANIFEST}`);
+  const chosen =
+    digest === undefined
+      ? selectDockerImage(images, tag, name)
+      : images.find(({ config }) => idInName(config) === digest);
+  if (chosen === undefined) throw new SourceError("no-such-image", `${name}: no ${digest}`, { path: name });
+  const what = `${name}: config ${JSON.stringify(chosen.config.slice(0, 200))}`;
+  const configBytes = await readMember(tree, chosen.config, name);
+  const id = digestOf(hashes, configBytes);
+  const promised = idInName(chosen.config);
+  if (promised !== undefined && promised !== id)
+    throw new IntegrityError("digest-mismatch", `${what}: digest is ${id}, its name says ${promised}`, {
+      path: chosen.config,
+      expected: promised,
+      actual: id,
+    });
+  const config = parseConfig(configBytes, what);
+  checkConfig(config, chosen.layers.length, name, options);
+  const members = new Map<ImageLayer, string>();
+  for (const [index, path] of chosen.layers.entries()) {
+    const diffId = config.diffIds[index]!; // equal lengths
+    members.set(await describeMember(tree, path, diffId, name, options), path);
+  }
+  return {
+    name,
+    digest: id,
+    manifestBytes: undefined,
+    manifest: undefined,
+    configDigest: id,
+    configBytes,
+    config,
+    layers: [...members.keys()],
+    store: {
+      name,
+      open: async (layer) => sourceBlob(await openMember(tree, members.get(layer as ImageLayer) ?? "", name)),
+    },
+    close: () => tree.close(),
+  };
+}
+
+/** docker writes plain layers, or, from containerd's store, compressed ones; nothing but their bytes says which. */
+async function describeMember(
+  tree: FileTree,
+  path: string,
+  diffId: Digest,
+  name: string,
+  options: OpenImageOptions,
+): Promise<ImageLayer> {
+  const member = await openMember(tree, path, name);
+  try {
+    const compression = compressionOf(await member.read(0, Math.min(MAGIC_SIZE, member.size), options));
+    if (compression === "xz" || compression === "bzip2")
+      throw new UnsupportedError("media-type", `${name}: layer ${diffId} is compressed with ${compression}`);
+    return {
+      mediaType: "application/vnd.docker.image.rootfs.diff.tar",
+      digest: diffId,
+      size: member.size,
+      annotations: {},
+      compression,
+      diffId,
+      verifiedBy: "diff-id",
+    };
+  } finally {
+    await member.close();
+  }
+}
+
+async function openMember(tree: FileTree, path: string, name: string): Promise<ClosableSource> {
+  try {
+    return await tree.open(path);
+  } catch (cause) {
+    if (isAshlarError(cause) && cause.code === "not-found")
+      throw new SourceError("no-blob", `${name}: ${JSON.stringify(path.slice(0, 200))} is missing`, { cause });
+    throw cause;
+  }
+}
+
+async function readMember(tree: FileTree, path: string, name: string): Promise<Uint8Array> {
+  const member = await openMember(tree, path, name);
+  try {
+    return await readAll(member, MAX_DOCUMENT_SIZE, `${name}: ${path.slice(0, 200)}`);
+  } finally {
+    await member.close();
+  }
 }

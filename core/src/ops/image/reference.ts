@@ -1,27 +1,39 @@
-/** How a person names an image: `transport:where[:TAG][@DIGEST]`. */
+/** How a person names an input: `transport:where[:TAG][@DIGEST]`. */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import type { Selector } from "../../formats/oci/index.ts";
 import { parseDigest } from "../../hash/index.ts";
 
-/** What is read today; more transports become more members of the union. */
+const TRANSPORTS = ["oci", "oci-archive", "docker-archive", "dir", "tar", "containers-storage"] as const;
+
 export interface Reference extends Selector {
-  /** `oci`: a layout directory; `oci-archive`: a tar file of one. */
-  readonly transport: "oci" | "oci-archive";
-  /** Of the host, as it was given. */
+  /**
+   * `oci`: a layout directory; `oci-archive`: a tar file of one; `docker-archive`: what `docker save` writes; `dir`: a
+   * directory that is the root (or skopeo's layout of that name); `tar`: an archive of the root; `containers-storage`:
+   * an image of podman's or buildah's on this machine.
+   */
+  readonly transport: (typeof TRANSPORTS)[number];
+  /** Of the host, as it was given; for `containers-storage` the image's name, for `tar` also `-`. */
   readonly path: string;
 }
 
-const TRANSPORTS = ["oci", "oci-archive"] as const;
 /** Names that other tools give to transports, so that an error can tell an unknown one from a typing mistake. */
-const FOREIGN = ["docker", "docker-archive", "docker-daemon", "dir", "tar", "containers-storage", "ostree"];
+const FOREIGN = ["docker", "docker-daemon", "ostree", "registry", "sif", "tarball", "atomic"];
+
+/** What `ashlar` takes, for people. */
+export const REFERENCE_FORMS = "oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:";
 
 /** image-spec: `org.opencontainers.image.ref.name`, as far as it has no slash. */
 const TAG = /^[A-Za-z0-9]+([-._@+]?[A-Za-z0-9]+|--[A-Za-z0-9]+)*$/;
+/** Name of an image as Docker writes it, with or without a tag. */
+const DOCKER_NAME = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$/;
 
 /**
- * The tag is what follows the last colon with no slash behind it, so that a path may hold colons. (containers/image
- * ends the path at the first colon: there a path may hold none, but a tag may hold slashes and colons; name such an
- * image by its digest.) A path that ends in `:` has no tag. Where there is a digest, the tag is only a remark.
+ * `oci`, `oci-archive`: the tag is what follows the last colon with no slash behind it, so that a path may hold colons.
+ * (containers/image ends the path at the first colon: there a path may hold none, but a tag may hold slashes and
+ * colons; name such an image by its digest.) A path that ends in `:` has no tag. Where there is a digest, the tag is
+ * only a remark.
+ * `docker-archive`: the path ends at the first colon, since what follows holds slashes and colons itself.
+ * The others are taken as they are.
  *
  * Errors: FormatError `bad-reference`, `bad-digest`; UnsupportedError `transport`, `digest-algorithm`.
  */
@@ -32,21 +44,31 @@ export function parseReference(text: string): Reference {
   if (!isTransport(transport)) {
     if (FOREIGN.includes(transport))
       throw new UnsupportedError("transport", `${shown}: transport ${transport}: is not supported`);
-    throw new FormatError("bad-reference", `${shown} is no image reference; expected ${TRANSPORTS.join(":, ")}:`);
+    throw new FormatError("bad-reference", `${shown} is no image reference; expected ${REFERENCE_FORMS}`);
   }
-  let path = text.slice(colon + 1);
+  const where = text.slice(colon + 1);
+  const reference = ["dir", "tar", "containers-storage"].includes(transport)
+    ? { transport, path: where }
+    : parseSelected(transport, where, shown);
+  if (reference.path === "" || reference.path.includes("\0"))
+    throw new FormatError("bad-reference", `${shown} has no path`);
+  return reference;
+}
+
+function parseSelected(transport: Reference["transport"], where: string, shown: string): Reference {
+  let path = where;
   const at = /@([a-z0-9+._-]+:[^@/]*)$/.exec(path);
   const digest = at?.[1] === undefined ? undefined : parseDigest(at[1]);
   if (at !== null) path = path.slice(0, at.index);
-  const last = path.lastIndexOf(":");
+  const isDocker = transport === "docker-archive";
+  const last = isDocker ? path.indexOf(":") : path.lastIndexOf(":");
   let tag: string | undefined;
-  if (last >= 0 && !path.includes("/", last)) {
+  if (last >= 0 && (isDocker || !path.includes("/", last))) {
     tag = path.slice(last + 1) || undefined;
     path = path.slice(0, last);
-    if (tag !== undefined && !TAG.test(tag))
+    if (tag !== undefined && !(isDocker ? DOCKER_NAME : TAG).test(tag))
       throw new FormatError("bad-reference", `${shown}: not a tag: ${JSON.stringify(tag)}`);
   }
-  if (path === "") throw new FormatError("bad-reference", `${shown} has no path`);
   return { transport, path, tag, digest };
 }
 

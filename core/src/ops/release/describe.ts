@@ -2,13 +2,13 @@
 import { toHex, type Uuid } from "../../bytes/index.ts";
 import type { VerityParameters } from "../../formats/verity/index.ts";
 import { type Digest, formatDigest, type Hashes } from "../../hash/index.ts";
-import { chunksOf, type Source } from "../../source/index.ts";
+import { passingChunksOf, type Source } from "../../source/index.ts";
 import type { Artifact, CopyOptions } from "../artifacts.ts";
 import { type ArtifactRole, encodeRelease, type Release } from "./release.ts";
 
 export async function digestSource(source: Source, hashes: Hashes, options: CopyOptions = {}): Promise<Digest> {
   const hasher = hashes.create("sha256");
-  for await (const chunk of chunksOf(source, options)) {
+  for await (const chunk of passingChunksOf(source, options)) {
     hasher.update(chunk);
     options.onProgress?.(chunk.length);
   }

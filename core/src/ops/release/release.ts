@@ -14,11 +14,19 @@ export const FORMAT_VERSION = 1;
 /** Bytes; a release.json is a few kilobytes. */
 export const MAX_RELEASE_SIZE = 1024 * 1024;
 
-const Hex = v.pipe(v.string(), v.regex(/^([0-9a-f]{2})*$/, "is not lower-case hexadecimal"));
 const DigestText = v.pipe(v.string(), v.regex(/^sha(256:[0-9a-f]{64}|512:[0-9a-f]{128})$/, "is not a digest"));
 const Count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** Bytes; what dm-verity takes. */
+const BlockSize = v.pipe(
+  Count,
+  v.check((size) => size >= 512 && size <= 524288 && Number.isInteger(Math.log2(size)), "is not a block size"),
+);
 /** A plain file name: artifacts lie beside the release. */
 const FileName = v.pipe(v.string(), v.regex(/^[^/\0]+$/, "is not a file name"), v.notValues([".", ".."]));
+
+const ROLES = ["disk", "root", "root-verity", "uki"] as const;
+const isKnownRole = (role: string): boolean => (ROLES as readonly string[]).includes(role);
+const isUnique = (values: readonly string[]): boolean => new Set(values).size === values.length;
 
 const ArtifactEntry = v.object({
   /** `disk`, `root` (data device), `root-verity` (hash device), `uki`. Readers ignore roles they do not know. */
@@ -41,26 +49,30 @@ export const ReleaseSchema = v.object({
   architecture: v.optional(v.string()),
   kernelVersion: v.optional(v.string()),
   /** Of the hash tree, lower-case hexadecimal. */
-  rootHash: Hex,
+  rootHash: v.pipe(v.string(), v.regex(/^([0-9a-f]{64}|[0-9a-f]{128})$/, "is not a sha256 or sha512 root hash")),
   verity: v.object({
     algorithm: v.picklist(["sha256", "sha512"]),
-    salt: Hex,
-    uuid: v.string(),
+    salt: v.pipe(v.string(), v.regex(/^([0-9a-f]{2}){0,256}$/, "is not a salt of up to 256 bytes in hexadecimal")),
+    uuid: v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "is not a UUID")),
     /** Bytes. */
-    dataBlockSize: Count,
+    dataBlockSize: BlockSize,
     /** Bytes. */
-    hashBlockSize: Count,
+    hashBlockSize: BlockSize,
     dataBlocks: Count,
   }),
   commandLine: v.optional(v.string()),
   inputs: v.array(InputEntry),
   /** Every option that shapes the bytes, as given or by default. */
   options: v.record(v.string(), v.union([v.string(), v.number(), v.boolean(), v.array(v.string())])),
-  artifacts: v.array(ArtifactEntry),
+  artifacts: v.pipe(
+    v.array(ArtifactEntry),
+    v.check((all) => isUnique(all.map(({ name }) => name)), "two artifacts have one name"),
+    v.check((all) => isUnique(all.map(({ role }) => role).filter(isKnownRole)), "two artifacts have one role"),
+  ),
 });
 
 export type Release = v.InferOutput<typeof ReleaseSchema>;
-export type ArtifactRole = "disk" | "root" | "root-verity" | "uki";
+export type ArtifactRole = (typeof ROLES)[number];
 
 /** The bytes of the file: two-space JSON with a final newline, keys in the order of the schema. */
 export function encodeRelease(release: Release): Uint8Array {

@@ -12,7 +12,7 @@ import type { Source } from "../../source/index.ts";
 import { type Disk, findSealedPair, openDisk, partitionSource, readUki, type UkiFacts } from "../disk/disk.ts";
 import type { Environment } from "../environment.ts";
 import { digestSource } from "../release/describe.ts";
-import { artifactOf, type Release } from "../release/release.ts";
+import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
 
 export interface Check {
   /** Stable name of what was checked, such as `root: hash tree`. */
@@ -161,6 +161,9 @@ export async function verifyRelease(
   environment: VerifyEnvironment,
 ): Promise<Verification> {
   const list = checkList();
+  // Without this a release that lists nothing would pass, since nothing of it is wrong.
+  const missing = requiredRoles(release).filter((role) => artifactOf(release, role) === undefined);
+  if (missing.length > 0) list.add("release: artifacts", false, `the release lists no ${missing.join(" and no ")}`);
   const sources = new Map<string, Source>();
   const total = release.artifacts.reduce((sum, { size }) => sum + size, 0);
   const task = environment.reporter.start("checking digests", total);
@@ -199,6 +202,11 @@ export async function verifyRelease(
     if (disk !== undefined && same !== true) list.add("disk: release", false, "no UKI on the disk boots this release");
   }
   return list.result();
+}
+
+/** A release with a command line is one of a system, which boots from a UKI on a disk. */
+function requiredRoles({ commandLine }: Release): ArtifactRole[] {
+  return commandLine === undefined ? ["root", "root-verity"] : ["disk", "root", "root-verity", "uki"];
 }
 
 /** What the superblock of the hash device must say; it is not under the root hash itself. */

@@ -1,0 +1,32 @@
+import { buildCommand } from "@stricli/core";
+import { jsonFlag, type ProgressFlags, quietFlag, text } from "./flags.ts";
+
+export interface InspectFlags extends ProgressFlags {
+  readonly platform?: string | undefined;
+}
+
+export const inspectCommand = buildCommand({
+  loader: async () => (await import("../run/inspect.ts")).runInspect,
+  parameters: {
+    flags: {
+      platform: text("Platform to describe from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
+      json: jsonFlag,
+      quiet: quietFlag,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [{ brief: "OCI reference, or any file that Ashlar writes", parse: String, placeholder: "ANY" }],
+    },
+  },
+  docs: {
+    brief: "Say what something is and what is in it",
+    fullDescription: [
+      "Takes OCI images, releases, disks, EROFS images, hash devices, UKIs and other PE images, initrds and FAT volumes.",
+      "Files are recognised by their content, whatever they are called.",
+      "",
+      "  ashlar inspect oci:./my-os:v1",
+      "  ashlar inspect out/my-os_1.raw",
+      "  ashlar inspect --json out/my-os_1.efi",
+    ].join("\n"),
+  },
+});

@@ -1,0 +1,12 @@
+export type { DiskReport, PartitionReport } from "./disk.ts";
+export type { ErofsReport, ErofsSpace } from "./erofs.ts";
+export type { FatFile, FatReport, FatUki } from "./fat.ts";
+export type { ImageReport, LayerReport, PlatformReport } from "./image.ts";
+export type { InitrdPart, InitrdReport } from "./initrd.ts";
+export { type Inspection, inspect, inspectSource } from "./inspect.ts";
+export { type ContentKind, type Located, locate, recognise } from "./locate.ts";
+export type { InspectEnvironment, Problem, SystemName } from "./parts.ts";
+export type { ArtifactReport, ReleaseReport } from "./release.ts";
+export type { TreeReport } from "./tree.ts";
+export type { PcrReport, PeReport, SectionReport } from "./uki.ts";
+export type { VerityReport } from "./verity.ts";
