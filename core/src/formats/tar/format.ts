@@ -77,6 +77,8 @@ export const TYPEFLAG = {
 
 /** Bytes of one PAX header (`x` or `g`), and of all global records that are kept. */
 export const MAX_PAX_SIZE = 4 * 1024 * 1024;
+/** Global PAX records that are kept: each is looked at for every entry that follows. git writes one. */
+export const MAX_GLOBAL_RECORDS = 1024;
 /** Bytes of a path or link target, however it is stored. Linux: PATH_MAX with its NUL. */
 export const MAX_PATH_LENGTH = 4096;
 /** Runs of stored bytes in one sparse file. */

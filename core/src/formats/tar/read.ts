@@ -4,7 +4,7 @@
  */
 import { type ByteString, isZero } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
-import { BLOCK_SIZE, MAX_PATH_LENGTH, MAX_PAX_SIZE, RawHeader, TYPEFLAG } from "./format.ts";
+import { BLOCK_SIZE, MAX_GLOBAL_RECORDS, MAX_PATH_LENGTH, MAX_PAX_SIZE, RawHeader, TYPEFLAG } from "./format.ts";
 import { assertChecksum, dialectOf, gnuTail, headerSize, parseHeader, textField } from "./header.ts";
 import { parseNumber } from "./numbers.ts";
 import { type PaxRecord, parsePax } from "./pax.ts";
@@ -46,7 +46,7 @@ export function tarParser(options: TarOptions = {}): TarParser {
   return {
     push(chunk) {
       if (input.at < input.chunk.length) throw new TypeError("push: events of the last chunk were not taken");
-      input.start += input.chunk.length;
+      input.start += input.at; // not the chunk's length: its memory may have been given back
       input.chunk = chunk;
       input.at = 0;
     },
@@ -158,6 +158,10 @@ function mergeGlobals(
   what: string,
 ): PaxRecord[] {
   const merged = new Map([...old, ...added].map((record) => [record.key, record]));
+  if (merged.size > MAX_GLOBAL_RECORDS)
+    throw new FormatError("too-large", `${what}: more than ${MAX_GLOBAL_RECORDS} global PAX records at ${offset}`, {
+      offset,
+    });
   let size = 0;
   for (const { key, value } of merged.values()) size += key.length + value.length;
   if (size > MAX_PAX_SIZE)
