@@ -1,6 +1,5 @@
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { PolicyError } from "@ashlar/core/errors";
 import { parsePlatform } from "@ashlar/core/formats/oci";
 import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
 import { type Input, type InputEnvironment, parseReference, readInput } from "@ashlar/core/ops/image";
@@ -9,21 +8,12 @@ import type { LintFlags } from "../commands/lint.ts";
 import { EXIT } from "../exit-codes.ts";
 import { lintJson, lintLines, listJson, listLines } from "../output/lint.ts";
 import { printable } from "../output/printable.ts";
-import { parseTimestamp } from "../parse.ts";
 import { Failed, inSession, type Session } from "./session.ts";
+import { requestedClamp } from "./tools.ts";
 
 function printList(session: Session, { json }: LintFlags): void {
   if (json) session.printJson(listJson());
   else for (const line of listLines()) session.print(line);
-}
-
-/** As the build takes it: the flag, else SOURCE_DATE_EPOCH. Nanoseconds. */
-function requestedClamp({ timestamp }: LintFlags): bigint | undefined {
-  const text = process.env["SOURCE_DATE_EPOCH"];
-  if (timestamp !== undefined || text === undefined || text === "") return timestamp;
-  if (!/^-?\d{1,12}$/.test(text))
-    throw new PolicyError("bad-timestamp", `SOURCE_DATE_EPOCH: not seconds since 1970: ${JSON.stringify(text)}`);
-  return parseTimestamp(text);
 }
 
 /** Says what is wrong with the command line. */

@@ -30,7 +30,7 @@ export function blockHasher(workers: number | undefined): ReturnType<typeof crea
 }
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */
-function requestedClamp(flags: InputFlags): bigint | undefined {
+export function requestedClamp(flags: Pick<InputFlags, "timestamp">): bigint | undefined {
   if (flags.timestamp !== undefined) return flags.timestamp;
   const text = process.env["SOURCE_DATE_EPOCH"];
   if (text === undefined || text === "") return undefined;
