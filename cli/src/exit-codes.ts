@@ -11,10 +11,12 @@ export const EXIT = {
   PolicyError: 6,
   SourceError: 7,
   SinkError: 8,
+  /** Of `ashlar diff --exit-code`. */
+  different: 9,
   interrupted: 130,
   terminated: 143,
 } as const satisfies Readonly<
-  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "interrupted" | "terminated", number>
+  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "different" | "interrupted" | "terminated", number>
 >;
 
 export function exitCodeOf(error: unknown): number {

@@ -131,6 +131,11 @@ function buildMap() {
       node.kinds[file.change] = (node.kinds[file.change] || 0) + value;
     }
   }
+  if (map.metric === "blocks" && data.blocks.metadata > 0) {
+    const value = data.blocks.metadata * data.blocks.blockSize;
+    root.children.set("(metadata)", { name: "metadata: inodes, directories", children: new Map(), value, kinds: { none: value } });
+    root.value += value;
+  }
   return root;
 }
 function kindOf(node) {
@@ -173,7 +178,6 @@ function drawMap() {
     if (next === undefined) break;
     trail.push(next); node = next;
   }
-  /* Folders with one entry say nothing of their own. */
   crumbs.replaceChildren(...trail.flatMap((part, index) => {
     const text = part.name + (index === trail.length - 1 ? " \\u2014 " + bytes(part.value) : "");
     if (index === trail.length - 1) return [element("span", {}, text)];
@@ -187,6 +191,7 @@ function drawMap() {
     const kind = kindOf(item), label = item.name + ": " + bytes(item.value) + (MARKS[kind] ? ", " + kind : "");
     const tile = element("button", { type: "button", class: "tile " + kind, title: label, "aria-label": label, on: { click() {
       if (item.children.size === 0) return;
+      /* Folders with one entry say nothing of their own: on to the first that has more. */
       map.trail = [...map.trail, item.name];
       for (let only = item; only.children.size === 1;) {
         only = only.children.values().next().value;

@@ -44,7 +44,7 @@ export function diffPage(diff: Diff, hashes: Hashes): Uint8Array {
 <div class="choice" role="group" aria-label="Grouping"><button type="button" data-group="package">By package</button><button type="button" data-group="path">By path</button></div></div>
 <div class="crumbs" id="crumbs"></div>
 <div class="map" id="map" role="group" aria-label="Areas by size; the tables below have the same numbers"></div>
-<ul class="legend"><li><i class="added"></i>+ added</li><li><i class="removed"></i>− removed</li><li><i class="changed"></i>~ changed, or several kinds</li></ul>
+<ul class="legend"><li><i class="added"></i>+ added</li><li><i class="removed"></i>− removed</li><li><i class="changed"></i>~ changed, or several kinds</li><li><i class="none"></i>of no file</li></ul>
 </section>
 <section aria-labelledby="packages-heading" id="packages-section">
 <div class="bar"><h2 id="packages-heading">Packages</h2></div>

@@ -4,15 +4,13 @@ import { parsePlatform } from "@ashlar/core/formats/oci";
 import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import { diffImages, openDiffSide } from "@ashlar/core/ops/diff";
 import type { DiffFlags } from "../commands/diff.ts";
+import { EXIT } from "../exit-codes.ts";
 import { diffLines } from "../output/diff.ts";
 import { diffPage } from "../output/diff-page.ts";
 import { Failed, inSession } from "./session.ts";
 import { blockHasher } from "./tools.ts";
 
 const SCHEMA = "ashlar.diff/v1";
-
-/** Of `--exit-code`. */
-const EXIT_DIFFERENT = 9;
 
 /** Appears under its name when it is whole. */
 async function writePage(path: string, page: Uint8Array): Promise<void> {
@@ -50,7 +48,7 @@ export function runDiff(flags: DiffFlags, a: string, b: string): Promise<void> {
         if (flags.html !== undefined) await writePage(flags.html, diffPage(diff, nodeHashes));
         if (flags.json) session.printJson({ schema: SCHEMA, ...diff });
         else for (const line of diffLines(diff, { all: flags.all })) session.print(line);
-        if (flags.exitCode && !diff.same) throw new Failed(EXIT_DIFFERENT);
+        if (flags.exitCode && !diff.same) throw new Failed(EXIT.different);
       } finally {
         await after.close();
       }
