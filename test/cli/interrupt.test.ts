@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { newMark } from "../../core/src/node/process-mark.ts";
 import {
   assertOneLine,
   digests,
@@ -133,11 +134,13 @@ test("a run that extracts and is interrupted leaves the directory as it was", as
 
 test("leftovers of a process that still runs are not touched, those of a dead one are removed", async () => {
   const out = output();
-  mkdirSync(join(out, `.ashlar-partial-${process.pid}`), { recursive: true });
-  mkdirSync(join(out, ".ashlar-partial-4194305")); // above the greatest process id of Linux
+  const live = `.ashlar-partial-${newMark()}`;
+  mkdirSync(join(out, live), { recursive: true });
+  const [host] = newMark().split("-");
+  mkdirSync(join(out, `.ashlar-partial-${host}-4194305-1-00000000`)); // above the greatest process id of Linux
   mkdirSync(join(out, ".ashlar-partial-not-ours"));
   const { status } = await run(["seal", reference, "-o", out, "--quiet"]);
   assert.equal(status, 0);
   const hidden = readdirSync(out).filter((name) => name.startsWith("."));
-  assert.deepEqual(hidden, [".ashlar-partial-not-ours", `.ashlar-partial-${process.pid}`].sort());
+  assert.deepEqual(hidden, [".ashlar-partial-not-ours", live].sort());
 });

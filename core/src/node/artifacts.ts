@@ -5,22 +5,30 @@ import { SinkError } from "../errors/index.ts";
 import type { ArtifactStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
 import { createFile, makeDirectories, type OutputFile } from "./files.ts";
+import { makerOf, newMark } from "./process-mark.ts";
 
-const PARTIAL = /^\.ashlar-partial-(\d+)$/;
+const PREFIX = ".ashlar-partial-";
+/** Milliseconds after which a leftover is removed though nobody can say whether its maker still runs: no build takes a day. */
+const MAX_AGE = 24 * 60 * 60 * 1000;
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM"; // somebody else's process
+/** Removes what runs that were killed have left in `directory`. */
+async function removeLeftovers(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    if (!name.startsWith(PREFIX)) continue;
+    const path = join(directory, name);
+    const maker = makerOf(name.slice(PREFIX.length));
+    const age = Date.now() - ((await lstat(path).catch(() => undefined))?.mtimeMs ?? 0);
+    if (maker === "ended" || (maker === "unknown" && age > MAX_AGE)) await rm(path, { recursive: true, force: true });
   }
 }
 
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
-  await handle.sync();
-  await handle.close();
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 export interface ArtifactOptions {
@@ -30,14 +38,10 @@ export interface ArtifactOptions {
 
 /** Opens `directory` (made where missing) for results; leftovers of runs that were killed are removed. */
 export async function openArtifacts(directory: string, { overwrite }: ArtifactOptions): Promise<ArtifactStore> {
-  const partial = join(directory, `.ashlar-partial-${process.pid}`);
+  const partial = join(directory, PREFIX + newMark());
   try {
     await makeDirectories(directory);
-    for (const name of await readdir(directory)) {
-      const pid = PARTIAL.exec(name)?.[1];
-      if (pid !== undefined && (Number(pid) === process.pid || !isAlive(Number(pid))))
-        await rm(join(directory, name), { recursive: true, force: true });
-    }
+    await removeLeftovers(directory);
     await mkdir(partial, { mode: 0o700 });
   } catch (error) {
     throw writeFailure(directory, error);
@@ -68,19 +72,23 @@ export async function openArtifacts(directory: string, { overwrite }: ArtifactOp
     async publish() {
       for (const name of files.keys()) await refuseExisting(name);
       for (const file of files.values()) await file.sync();
+      for (const file of files.values()) await file.close(); // some file systems only now say what went wrong
+      const named: string[] = [];
       try {
         const last = [...files.keys()].at(-1); // of what is replaced, the sign of completeness goes first
         if (overwrite && last !== undefined) await rm(join(directory, last), { force: true });
-        for (const [name, file] of files) {
-          await file.close();
+        for (const name of files.keys()) {
           await rename(join(partial, name), join(directory, name));
+          named.push(join(directory, name));
         }
-        files.clear();
         await rmdir(partial);
         await syncDirectory(directory);
       } catch (error) {
+        // The sign of completeness goes first here too.
+        for (const path of named.reverse()) await rm(path, { force: true }).catch(() => undefined);
         throw writeFailure(directory, error);
       }
+      files.clear();
     },
     discard,
   };

@@ -3,7 +3,7 @@ import { constants, readSync } from "node:fs";
 import { type FileHandle, mkdir, open, readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { isZero } from "../bytes/index.ts";
-import { SourceError } from "../errors/index.ts";
+import { SinkError, SourceError } from "../errors/index.ts";
 import { assertRange, type RandomSink, type Source } from "../source/index.ts";
 import { readFailure, writeFailure } from "./errors.ts";
 
@@ -180,7 +180,12 @@ export async function createFile(path: string): Promise<OutputFile> {
     writeAt: (offset, bytes) =>
       attempt(async () => {
         for (const [start, end] of dataRuns(offset, bytes))
-          for (let at = start; at < end; ) at += (await handle.write(bytes, at, end - at, offset + at)).bytesWritten;
+          for (let at = start; at < end; ) {
+            const { bytesWritten } = await handle.write(bytes, at, end - at, offset + at);
+            if (bytesWritten === 0)
+              throw new SinkError("io-error", `${path}: the device takes no more bytes`, { path });
+            at += bytesWritten;
+          }
       }),
     setSize: (size) => attempt(() => handle.truncate(size)),
     source: (size) => handleSource(handle, path, size),

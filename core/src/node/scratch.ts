@@ -1,8 +1,9 @@
 /** Temporary files that have no name: unlinked as soon as they are open, so that no way of dying leaves one behind. */
 import { randomBytes } from "node:crypto";
-import { unlink } from "node:fs/promises";
+import { rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { assertRange, type ScratchSpace } from "../source/index.ts";
+import { writeFailure } from "./errors.ts";
 import { createFile } from "./files.ts";
 
 /** Appended bytes are collected up to this many before they are written. */
@@ -14,7 +15,13 @@ export function fileScratch(directory: string): ScratchSpace {
     async create() {
       const path = join(directory, `.ashlar-${randomBytes(8).toString("hex")}`);
       const file = await createFile(path);
-      await unlink(path);
+      try {
+        await unlink(path);
+      } catch (error) {
+        await file.close().catch(() => undefined);
+        await rm(path, { force: true }).catch(() => undefined);
+        throw writeFailure(path, error);
+      }
       const buffer = new Uint8Array(BUFFER_SIZE);
       let buffered = 0;
       let written = 0;
@@ -71,8 +78,9 @@ export function fileScratch(directory: string): ScratchSpace {
           })();
         },
         async dispose() {
-          if (!closed) await file.close();
+          if (closed) return;
           closed = true;
+          await file.close().catch(() => undefined); // nothing of it is wanted any more
         },
       };
     },
