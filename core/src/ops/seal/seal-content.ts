@@ -6,7 +6,7 @@ import type { Directory } from "../../tree/index.ts";
 import type { ArtifactStore } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
-import { identify, LABEL_TITLE, LABEL_VERSION, stemOf } from "../release/identity.ts";
+import { type Identity, identify, LABEL_TITLE, LABEL_VERSION, stemOf } from "../release/identity.ts";
 import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
 import { productUuid } from "./product.ts";
 import { sealTree, verityParameters } from "./seal.ts";
@@ -44,16 +44,27 @@ export interface SealedContent {
   readonly releaseName: string;
 }
 
-/** Content needs a name for its files, but no identity. */
-function stemFor(options: SealContentOptions, labels: ContentInput["labels"]): string {
-  if (options.name !== undefined) return options.name;
-  const isNamed = (options.imageId ?? labels[LABEL_TITLE]) && (options.imageVersion ?? labels[LABEL_VERSION]);
-  if (!isNamed)
+/** Content needs a name for its files; who gives one need not give it an identity. */
+function nameContent(
+  options: SealContentOptions,
+  labels: ContentInput["labels"],
+): { readonly stem: string; readonly identity: Partial<Identity> } {
+  const { name, imageId, imageVersion } = options;
+  if (name !== undefined)
+    return {
+      stem: name,
+      identity: {
+        ...(imageId === undefined ? {} : { imageId }),
+        ...(imageVersion === undefined ? {} : { imageVersion }),
+      },
+    };
+  if (!(imageId ?? labels[LABEL_TITLE]) || !(imageVersion ?? labels[LABEL_VERSION]))
     throw new PolicyError(
       "no-identity",
       "the image has no title and version labels, and neither --name nor --image-id and --image-version are given",
     );
-  return stemOf(identify(options, labels));
+  const identity = identify(options, labels);
+  return { stem: stemOf(identity), identity };
 }
 
 export async function sealContent(
@@ -63,7 +74,7 @@ export async function sealContent(
   environment: Environment,
 ): Promise<SealedContent> {
   const { hashes, signal, reporter } = environment;
-  const stem = stemFor(options, input.labels);
+  const { stem, identity } = nameContent(options, input.labels);
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
   const names = { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` };
@@ -87,8 +98,7 @@ export async function sealContent(
   const release: Release = {
     schema: RELEASE_SCHEMA,
     formatVersion: FORMAT_VERSION,
-    ...(options.imageId === undefined ? {} : { imageId: options.imageId }),
-    ...(options.imageVersion === undefined ? {} : { imageVersion: options.imageVersion }),
+    ...identity,
     ...(input.architecture === undefined ? {} : { architecture: input.architecture }),
     rootHash: toHex(sealed.rootHash),
     verity: describeVerity(verity, verityUuid, sealed.dataBlocks),
