@@ -1,19 +1,18 @@
 // Ours against the chain of C tools on the same layout, in turn: image → EROFS → hash tree.
 // Prints the table of docs/performance.md: ratios of CPU seconds and wall time, and peak memory.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { debianLayout } from "../test/support/debian.ts";
 import { oracle } from "../test/support/oracle.ts";
 import { IN_TOOLS, REPOSITORY } from "../test/support/roots.ts";
-import { type Cost, measure } from "./measure.ts";
+import { benchFolder, type Candidate, compare } from "./compare.ts";
+import { measure } from "./measure.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 
 const layout = await debianLayout("trixie");
-const folder = mkdtempSync(join(tmpdir(), "ashlar-bench-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const folder = benchFolder();
 const at = (name: string): string => join(folder, name);
 
 const umoci = oracle("umoci", { from: "tools" });
@@ -29,7 +28,7 @@ veritysetup format --salt=- ${at("chain.erofs")} ${at("chain.verity")}
 `,
 );
 
-const candidates: readonly (readonly [name: string, run: () => Promise<Cost>])[] = [
+const candidates: readonly Candidate[] = [
   ["umoci + mkfs.erofs + veritysetup", () => measure(IN_TOOLS, ["sh", at("chain")])],
   [
     "ashlar seal",
@@ -51,27 +50,5 @@ const candidates: readonly (readonly [name: string, run: () => Promise<Cost>])[]
   ],
 ];
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!; // ROUNDS is not 0
-}
-
-const costs = candidates.map((): Cost[] => []);
-for (let round = 0; round < ROUNDS + 1; round++)
-  for (const [index, [, run]] of candidates.entries()) {
-    const cost = await run();
-    if (round > 0) costs[index]!.push(cost); // the first round fills the page cache
-  }
-const medians = costs.map((list) => ({
-  wall: median(list.map(({ wall }) => wall)),
-  cpu: median(list.map(({ cpu }) => cpu)),
-  peakMemory: median(list.map(({ peakMemory }) => peakMemory)),
-}));
-const reference = medians[0]!; // the chain
 console.log(`${versions.split("\n")[0]}; medians of ${ROUNDS} rounds, the chains in turn\n`);
-console.log("| chain | wall s | CPU s | wall ratio | CPU ratio | peak memory MB |");
-console.log("| --- | --: | --: | --: | --: | --: |");
-for (const [index, [name]] of candidates.entries()) {
-  const { wall, cpu, peakMemory } = medians[index]!;
-  const cells = [wall, cpu, wall / reference.wall, cpu / reference.cpu].map((value) => value.toFixed(2));
-  console.log(`| ${name} | ${cells.join(" | ")} | ${(peakMemory / 1e6).toFixed(0)} |`);
-}
+await compare(candidates, ROUNDS);

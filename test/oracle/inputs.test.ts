@@ -407,16 +407,26 @@ test("a file that changes, or cannot be read, is an error that names it", async 
   assert.match(ashlar(["seal", `dir:${root}`, "-o", join(root, "etc/out"), "--name", "x"]).stderr, /is inside of dir:/);
   assert.ok(!readdirSync(join(root, "etc")).includes("out"));
   if (!isRoot) return;
-  chmodSync(join(root, "etc/motd"), 0o600);
+  chmodSync(join(root, "etc/motd"), 0o600); // and has an extended attribute
+  writeFileSync(join(root, "usr/secret"), "x", { mode: 0o600 });
   chmodSync(work, 0o755);
   const script = `
     import { readHostTree } from ${JSON.stringify(join(REPOSITORY, "core/src/node/host-tree.ts"))};
     process.setgid(65534); process.setuid(65534);
-    const tree = await readHostTree(${JSON.stringify(root)});
-    const motd = tree.entries.get("etc").entries.get("motd").content;
-    await motd.read(0, motd.size).catch((error) => console.log(error.code, error.message));`;
-  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
-  assert.match(stdout, /^no-permission .*\/etc\/issue: permission denied/);
+    for (const folder of ["etc", "usr"])
+      try {
+        const tree = await readHostTree(${JSON.stringify(root)} + "/" + folder);
+        const { content } = tree.entries.get("secret");
+        await content.read(0, content.size);
+      } catch (error) {
+        console.log(error.code, error.message);
+      }`;
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", script], { encoding: "utf8" });
+  assert.match(
+    stdout,
+    /^no-permission .*\/etc\/issue: permission denied\nno-permission .*\/usr\/secret: permission denied\n$/,
+    stderr,
+  );
 });
 
 test("containers-storage: asks skopeo or podman, and says what is missing", async (t) => {

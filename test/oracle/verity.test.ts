@@ -14,6 +14,7 @@ import {
   leafCollector,
   type VerityParameters,
   verifiedSource,
+  writeHashDevice,
 } from "../../core/src/formats/verity/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import { nodeHashes } from "../../core/src/node/hashes.ts";
@@ -38,10 +39,16 @@ async function ours(data: Uint8Array, parameters: VerityParameters) {
   for (let at = parameters.dataBlockSize; at < data.length; at += step)
     await collector.writeAt(at, data.subarray(at, at + step));
   await collector.writeAt(0, data.subarray(0, parameters.dataBlockSize));
-  const tree = await buildHashTree(await collector.finish(data.length), parameters, hasher);
+  const leaves = await collector.finish(data.length);
   const image = memorySink();
-  await emitHashDevice(forwardSink(image), tree, { uuid: UUID });
-  return { rootHash: tree.rootHash, bytes: image.bytes() };
+  const { rootHash } = await writeHashDevice(forwardSink(image), leaves, parameters, hasher, { uuid: UUID });
+  // The same from a tree in memory.
+  const tree = await buildHashTree(await leaves.read(0, leaves.size), parameters, hasher);
+  const again = memorySink();
+  await emitHashDevice(forwardSink(again), tree, { uuid: UUID });
+  assert.deepEqual(tree.rootHash, rootHash);
+  assert.deepEqual(again.bytes(), image.bytes());
+  return { rootHash, bytes: image.bytes() };
 }
 
 async function theirs(veritysetup: Oracle, folder: string, data: Uint8Array, parameters: VerityParameters) {

@@ -110,6 +110,17 @@ function integerOf(bytes: Uint8Array, little: boolean): bigint {
 const ascii = (text: string): Uint8Array => Uint8Array.from(text, (character) => character.charCodeAt(0));
 const filled = (size: number, byte: number): Uint8Array => new Uint8Array(size).fill(byte);
 
+/** A number as a field of text holds it; nothing where it holds none. */
+function textOf({ offset, size, write }: TableField, value: number): Uint8Array {
+  const scratch = new Uint8Array(offset + size);
+  try {
+    write(new DataView(scratch.buffer), value);
+  } catch {
+    return new Uint8Array(0);
+  }
+  return scratch.subarray(offset);
+}
+
 /** Texts that a field of digits may hold, right and wrong; octal, decimal, hexadecimal and base-256 among them. */
 function digitTexts(size: number): Uint8Array[] {
   const fit = (text: string) => ascii(text.slice(0, size).padEnd(size, "\0"));
@@ -137,7 +148,7 @@ function fieldPatches(seed: Uint8Array, placements: readonly Placement[]): Patch
       const add = (bytes: Uint8Array, how: string) => patches.push({ what: `${what}: ${how}`, offset: at, bytes });
       const now = seed.subarray(at, at + size);
       const layout = layoutOf(field);
-      if (layout === "little" || layout === "big" || size <= 8) {
+      if (layout === "little" || layout === "big" || (layout === "bytes" && size <= 8)) {
         const little = layout !== "big";
         const value = integerOf(now, little);
         const bits = BigInt(8 * size);
@@ -146,6 +157,9 @@ function fieldPatches(seed: Uint8Array, placements: readonly Placement[]): Patch
         if (size === 8) values.push(1n << 53n, (1n << 53n) - 1n, 1n << 32n);
         for (const number of values)
           add(integerBytes(number, size, little), `0x${BigInt.asUintN(8 * size, number).toString(16)}`);
+      } else if (layout === "text") {
+        for (const value of [0, 1, 2, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1, seed.length, seed.length - 1])
+          add(textOf(field, value), String(value));
       } else {
         for (const byte of [0x00, 0xff, 0x80, 0x41, 0x2f]) add(filled(size, byte), `all 0x${byte.toString(16)}`);
         for (const place of [0, size - 1]) add(set(copyBytes(now), place, now[place]! ^ 1), `bit 0 of byte ${place}`);
@@ -317,7 +331,7 @@ function changeText(text: string, random: Random): string {
     case 7:
       return insert(random.pick(RUNS).repeat(random.pick([10, 300, 5000, 70_000])) + random.pick(["", "x", "\n"]));
     case 8:
-      return `${lines[line]}\n`.repeat(random.pick([2, 100, 3000]));
+      return `${lines[line]?.slice(0, MAX_TEXT / 3000)}\n`.repeat(random.pick([2, 100, 3000]));
     case 9:
       return text.slice(0, at);
     case 10:
@@ -345,39 +359,37 @@ export function* mutateText(seed: Uint8Array | string, random: Random): Generato
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
+/** Bytes that repetition makes at most; readers take documents of 4 MiB. */
+const MAX_JSON = 2 * 1024 * 1024;
+
 /** Stands for what `JSON.stringify` would not write: a nesting that only text can have. */
 const DEEP = "\u0001deep";
 const DEPTH = 100_000;
 
-function otherValues(value: Json): Json[] {
-  const long = "x".repeat(100_000);
-  const list: Json[] = [
-    null,
-    true,
-    false,
-    0,
-    -1,
-    1.5,
-    1e308,
-    2 ** 53,
-    "",
-    "\0",
-    "\n\x1b[2J\u202e",
-    "../../x",
-    long,
-    [],
-    {},
-    DEEP,
+const sizeOf = (value: Json): number => JSON.stringify(value).length;
+
+/** Another value than this one; copies of it are copies, so that a further change meets one of them. */
+function otherValue(value: Json, random: Random): Json {
+  const others: readonly (readonly Json[])[] = [
+    [null, true, false, 0, -1, 1.5, 1e308, 2 ** 53],
+    ["", "\0", "\n\x1b[2J\u202e", "../../x", "x".repeat(100_000), DEEP],
+    [[], {}, [value], { value }],
   ];
-  list.push(
-    [value],
-    { value },
-    Array.from({ length: 20_000 }, () => value),
-  );
-  if (typeof value === "string")
-    list.push(`${value}${value}`, value.slice(1), value.toUpperCase(), `${value}\n`, `${"a.".repeat(50_000)}:`);
-  if (typeof value === "number") list.push(value + 1, -value, String(value), value * 1e6);
-  return list;
+  if (random.below(8) === 0) {
+    const count = Math.min(20_000, Math.ceil(MAX_JSON / (1 + sizeOf(value))));
+    return Array.from({ length: count }, () => structuredClone(value));
+  }
+  if (typeof value === "string" && random.below(2) === 0)
+    return random.pick([
+      `${value}${value}`,
+      value.slice(1),
+      value.toUpperCase(),
+      `${value}\n`,
+      `${"a.".repeat(50_000)}:`,
+    ]);
+  if (typeof value === "number" && random.below(2) === 0)
+    return random.pick([value + 1, -value, String(value), value * 1e6]);
+  return random.pick(random.pick(others));
 }
 
 /** Every place of a document: what holds it and under which key. */
@@ -400,6 +412,10 @@ function changeJson(document: { root: Json }, random: Random): string {
       else if (holder !== (document as unknown)) delete holder[key];
       return `${key} gone`;
     case 1: {
+      if (Array.isArray(holder)) {
+        holder.push(otherValue(value, random));
+        return "an element more";
+      }
       const name = random.pick([
         "__proto__",
         "constructor",
@@ -411,7 +427,7 @@ function changeJson(document: { root: Json }, random: Random): string {
         "manifests",
       ]);
       Object.defineProperty(holder, name, {
-        value: random.pick(otherValues(value)),
+        value: otherValue(value, random),
         enumerable: true,
         configurable: true,
         writable: true,
@@ -424,7 +440,7 @@ function changeJson(document: { root: Json }, random: Random): string {
       return `${other.key} for ${key}`;
     }
     default:
-      holder[key] = random.pick(otherValues(value));
+      holder[key] = otherValue(value, random);
       return `another ${key}`;
   }
 }
@@ -440,10 +456,10 @@ export function* mutateJson(seed: string, random: Random): Generator<Mutant> {
     }
     const document = { root: JSON.parse(seed) as Json };
     const done = Array.from({ length: 1 + random.below(2) }, () => changeJson(document, random));
-    let text = (JSON.stringify(document.root) ?? "").slice(0, 16 * MAX_TEXT);
-    text = text.replaceAll(
-      JSON.stringify(DEEP),
-      () => random.pick(["[", '{"a":']).repeat(DEPTH) + random.pick(["", "]".repeat(DEPTH)]),
+    let text = JSON.stringify(document.root).slice(0, 4 * MAX_JSON);
+    let deep = 0;
+    text = text.replaceAll(JSON.stringify(DEEP), () =>
+      deep++ > 2 ? "0" : random.pick(["[", '{"a":']).repeat(DEPTH) + random.pick(["", "]".repeat(DEPTH)]),
     );
     if (random.below(8) === 0) {
       const member = /"[^"\\]{1,40}":/.exec(text)?.[0];

@@ -63,9 +63,29 @@ export function decodeUtf8Strict(bytes: Uint8Array): string | undefined {
   }
 }
 
+/**
+ * The text up to the last character that is none of `characters`. Not by a pattern: `/x+$/` takes the square of a long run
+ * that does not stand at the end.
+ */
+export function trimEndOf<T extends string>(text: T, characters: string): T {
+  let end = text.length;
+  while (end > 0 && characters.includes(text[end - 1]!)) end--; // end > 0
+  return text.slice(0, end) as T;
+}
+
 /** Controls, line separators, and the marks that change the direction of what follows. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const UNPRINTABLE = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
+/** Text of somebody else inside a message of ours: at most 200 characters, control characters as `\uNNNN`. */
+export function oneLine(text: string): string {
+  const short = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  return short.replaceAll(new RegExp(UNPRINTABLE, "g"), (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
+const MAX_SHOWN = 200;
 
 /** For people: UTF-8 where it is UTF-8, `\xNN` for other bytes and for control characters; a backslash is doubled. */
 export function showBytes(text: ByteString): string {

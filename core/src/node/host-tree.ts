@@ -207,15 +207,22 @@ function xattrReader(root: string, onNote: HostTreeOptions["onNote"]): XattrRead
   if (native !== undefined)
     return (place) => {
       const found = native.getXattrs(place);
-      if (typeof found === "number")
-        throw new SourceError("io-error", `${show(place)}: extended attributes cannot be read (errno ${found})`, {
-          path: show(place),
-        });
+      if (typeof found === "number") throw xattrFailure(show(place), found);
       return found ?? NO_XATTRS;
     };
   const all = runGetfattr(root);
   if (all === undefined) onNote?.("xattrs-not-read", `${root}: extended attributes were not read: no getfattr here`);
   return (_, path) => all?.get(path) ?? NO_XATTRS;
+}
+
+const EPERM = 1;
+const EACCES = 13;
+
+/** Whoever may not read a file may not read its `user.` attributes either. */
+function xattrFailure(path: string, errno: number): SourceError {
+  return errno === EACCES || errno === EPERM
+    ? new SourceError("no-permission", `${path}: permission denied`, { path })
+    : new SourceError("io-error", `${path}: extended attributes cannot be read (errno ${errno})`, { path });
 }
 
 /** Bytes of getfattr's output. */

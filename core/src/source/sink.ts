@@ -67,28 +67,28 @@ export function memorySink(): RandomSink & { bytes(): Uint8Array<ArrayBuffer>; s
   };
 }
 
+/** One temporary file in memory. */
+export function memoryScratchFile(): Scratch {
+  const sink = memorySink();
+  let size = 0;
+  let view: Uint8Array | undefined;
+  return {
+    get size() {
+      return size;
+    },
+    async append(bytes) {
+      await sink.writeAt(size, bytes);
+      size += bytes.length;
+      view = undefined;
+    },
+    async read(offset, length) {
+      view ??= sink.bytes();
+      if (offset + length > size) throw new RangeError(`read past the end of scratch: ${offset}+${length} of ${size}`);
+      return view.subarray(offset, offset + length);
+    },
+    async dispose() {},
+  };
+}
+
 /** Scratch space in memory; for tests and browsers. */
-export const memoryScratch: ScratchSpace = {
-  async create() {
-    const sink = memorySink();
-    let size = 0;
-    let view: Uint8Array | undefined;
-    return {
-      get size() {
-        return size;
-      },
-      async append(bytes) {
-        await sink.writeAt(size, bytes);
-        size += bytes.length;
-        view = undefined;
-      },
-      async read(offset, length) {
-        view ??= sink.bytes();
-        if (offset + length > size)
-          throw new RangeError(`read past the end of scratch: ${offset}+${length} of ${size}`);
-        return view.subarray(offset, offset + length);
-      },
-      async dispose() {},
-    };
-  },
-};
+export const memoryScratch: ScratchSpace = { create: async () => memoryScratchFile() };

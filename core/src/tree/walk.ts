@@ -6,6 +6,9 @@ import type { Directory, Node } from "./tree.ts";
 /** Deepest directory nesting that is followed. Linux itself stops at PATH_MAX = 4096 bytes. */
 export const MAX_DEPTH = 2048;
 
+/** Bytes of a path that Linux takes (PATH_MAX): longer ones, which only a forged image has, would cost more memory than it. */
+export const MAX_PATH_LENGTH = 4096;
+
 /** Symbolic links followed in one look-up, as Linux does (MAXSYMLINKS). */
 export const MAX_SYMLINKS = 40;
 
@@ -31,17 +34,23 @@ export function sortedEntries(directory: Directory): [ByteString, Node][] {
  * names comes once a name. Throws FormatError `too-deep` past {@link MAX_DEPTH}.
  */
 export function* walkTree(root: Directory): Generator<Visit> {
-  yield { path: "" as ByteString, node: root, parent: undefined };
-  yield* walkEntries(root, "" as ByteString, 0);
-}
-
-function* walkEntries(parent: Directory, path: ByteString, depth: number): Generator<Visit> {
-  if (depth >= MAX_DEPTH)
-    throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}: ${showPath(path)}`);
-  for (const [name, node] of sortedEntries(parent)) {
-    const below = joinPath(path, name);
-    yield { path: below, node, parent };
-    if (node.type === "directory") yield* walkEntries(node, below, depth + 1);
+  const none = "" as ByteString;
+  yield { path: none, node: root, parent: undefined };
+  // A stack of its own: of generators within each other every name would cost as many steps as it is deep.
+  const open = [{ parent: root, path: none, rest: sortedEntries(root).values() }];
+  for (let here = open.at(-1); here !== undefined; here = open.at(-1)) {
+    const { done, value } = here.rest.next();
+    if (done === true) {
+      open.pop();
+      continue;
+    }
+    const [name, node] = value;
+    const path = joinPath(here.path, name);
+    yield { path, node, parent: here.parent };
+    if (node.type !== "directory") continue;
+    if (open.length >= MAX_DEPTH)
+      throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}: ${showPath(path)}`);
+    open.push({ parent: node, path, rest: sortedEntries(node).values() });
   }
 }
 

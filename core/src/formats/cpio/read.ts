@@ -23,6 +23,9 @@ import { ALIGNMENT, HEADER_SIZE, MAGIC, MAGIC_WITH_SUM, MAX_NAME_SIZE, RawCpioHe
 /** Entries of one input, at most. */
 export const MAX_ENTRIES = 1_000_000;
 
+/** Bytes of a link's target; Linux skips those with more (PATH_MAX). */
+const MAX_LINK_SIZE = 4096;
+
 /** Directory levels of a name, at most; a tree deeper than this could not be walked. */
 const MAX_LEVELS = 256;
 
@@ -119,7 +122,7 @@ const TYPES: ReadonlyMap<number, NodeType> = new Map(
 
 /**
  * The entries as a tree, later ones over earlier ones, as Linux unpacks them. Throws FormatError `bad-name` for a name
- * with `..` or too many levels, `bad-type` and `not-a-directory`.
+ * with `..` or too many levels, `bad-type`, `bad-link` and `not-a-directory`.
  */
 export function cpioTree(entries: readonly CpioEntry[]): Directory {
   const root = directory(attributes(0o755));
@@ -160,6 +163,10 @@ function nodeOf({ name, header, content, offset, archive }: CpioEntry, linked: L
     case "directory":
       return directory(common);
     case "symlink":
+      if (content.length === 0 || content.length > MAX_LINK_SIZE || content.includes(0))
+        throw new FormatError("bad-link", `cpio archive: ${showPath(name)} has no target that a link may have`, {
+          offset,
+        });
       return symlink(common, byteString(content));
     case "character":
     case "block":

@@ -1,5 +1,5 @@
 /** The JSON inside a `.note.dlopen` note. Spec: systemd.io/ELF_DLOPEN_METADATA. */
-import { type ByteString, fromUtf8 } from "../../bytes/index.ts";
+import { type ByteString, fromUtf8, trimEndOf } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import type { DlopenNote } from "./read.ts";
 
@@ -10,7 +10,7 @@ const MAX_LIBRARIES = 256;
 export function parseDlopen(text: string): DlopenNote[] {
   let value: unknown;
   try {
-    value = JSON.parse(text.replace(/\0+$/, ""));
+    value = JSON.parse(trimEndOf(text, "\0"));
   } catch (cause) {
     throw new FormatError("bad-elf", "ELF note of FDO: not JSON", { cause });
   }

@@ -28,6 +28,8 @@ export const MAX_SEGMENTS = 1024;
 export const MAX_DYNAMIC = 4096;
 /** Notes of one file, at most. */
 export const MAX_NOTES = 4096;
+/** Bytes of a note's name that is looked at, its NULs included. */
+const MAX_OWNER = 16;
 /** Bytes of a name or path in the file, at most. */
 export const MAX_STRING = 4096;
 
@@ -193,12 +195,25 @@ const WANTED_TAGS: ReadonlySet<bigint> = new Set([
   DYNAMIC_RUNPATH,
 ]);
 
+/** The name and NULs. */
+function isDlopenOwner(name: Uint8Array): boolean {
+  if (name.length > MAX_OWNER) return false;
+  const text: string = byteString(name);
+  return text === DLOPEN_OWNER.padEnd(text.length, "\0");
+}
+
 function parseNotes(file: File): DlopenNote[] {
   const found: DlopenNote[] = [];
   let count = 0;
+  let size = 0; // of all segments: the same bytes again and again would cost far more than the file has
   for (const segment of file.segments) {
     if (segment.type !== SEGMENT_NOTE) continue;
     const bytes = content(file, segment, "note");
+    size += bytes.length;
+    if (size > file.bytes.length)
+      throw new FormatError("bad-elf", "ELF notes overlap and add up to more than the file", {
+        offset: segment.offset,
+      });
     const { note } = file.tables;
     for (let at = 0; at + note.size <= bytes.length; ) {
       if (++count > MAX_NOTES) throw new UnsupportedError("elf-size", `ELF file with more than ${MAX_NOTES} notes`);
@@ -208,8 +223,7 @@ function parseNotes(file: File): DlopenNote[] {
       const end = descriptionAt + descriptionSize;
       if (end > bytes.length)
         throw new FormatError("truncated", `ELF note: ends at ${end}, the segment at ${bytes.length}`, { offset: at });
-      const name = byteString(bytes.subarray(nameAt, nameAt + nameSize)).replace(/\0+$/, "");
-      if (type === DLOPEN_TYPE && name === DLOPEN_OWNER) {
+      if (type === DLOPEN_TYPE && isDlopenOwner(bytes.subarray(nameAt, nameAt + nameSize))) {
         const text = decodeUtf8Strict(bytes.subarray(descriptionAt, end));
         if (text === undefined) throw new FormatError("bad-elf", "ELF note of FDO: not UTF-8", { offset: at });
         found.push(...parseDlopen(text));

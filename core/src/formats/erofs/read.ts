@@ -218,7 +218,7 @@ function refuseFeatures(incompat: number): void {
 export async function checksumMatches(source: Source, { blockSize, featureCompat }: Superblock): Promise<boolean> {
   if ((featureCompat & COMPAT.superblockChecksum) === 0) return true;
   const length = Math.min(checksummedSize(blockSize), source.size - SUPERBLOCK_OFFSET);
-  const covered = (await source.read(SUPERBLOCK_OFFSET, length)).slice();
+  const covered = new Uint8Array(await source.read(SUPERBLOCK_OFFSET, length)); // a copy; `slice` of a Buffer is none
   const { checksum } = RawSuperblock.view(covered);
   const { offset, size } = RawSuperblock.fields.checksum;
   covered.fill(0, offset, offset + size);

@@ -1,7 +1,7 @@
 /** Every name of an image, with bounds that a hostile image cannot stretch; and the image as a tree. */
 import type { ByteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
-import { type Directory, joinPath, MAX_DEPTH, type Node, showPath } from "../../tree/index.ts";
+import { type Directory, joinPath, MAX_DEPTH, MAX_PATH_LENGTH, type Node, showPath } from "../../tree/index.ts";
 import { deviceNumbers, type ErofsImage, type ErofsInode } from "./read.ts";
 
 export interface ImageVisit {
@@ -32,30 +32,38 @@ export async function* walkErofs(image: ErofsImage): AsyncGenerator<ImageVisit> 
         offset: inode.position,
       });
   }
-  async function* below(directory: ErofsInode, path: ByteString, depth: number): AsyncGenerator<ImageVisit> {
-    if (depth >= MAX_DEPTH) throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}`);
-    for (const { name, nid } of await image.readDirectory(directory)) {
-      const known = inodes.get(nid);
-      const inode = known ?? (await image.inode(nid));
-      const own = joinPath(path, name);
-      if (known === undefined) {
-        inodes.set(nid, inode);
-        spend(inode);
-      } else if (inode.type === "directory")
-        throw new FormatError("directory-loop", `${showPath(own)} leads to a directory that has another name`, {
-          path: showPath(own),
-          offset: inode.position,
-        });
-      yield { path: own, name, inode, parent: directory.nid, isKnown: known !== undefined };
-      if (inode.type === "directory") yield* below(inode, own, depth + 1);
-    }
-  }
   const { root } = image;
   const none = "" as ByteString;
   inodes.set(root.nid, root);
   spend(root);
   yield { path: none, name: none, inode: root, parent: undefined, isKnown: false };
-  yield* below(root, none, 0);
+  // A stack of its own: generators within each other would use up the host's, and take a turn a level for every name.
+  const open = [{ nid: root.nid, path: none, rest: (await image.readDirectory(root)).values() }];
+  for (let here = open.at(-1); here !== undefined; here = open.at(-1)) {
+    const { done, value: entry } = here.rest.next();
+    if (done === true) {
+      open.pop();
+      continue;
+    }
+    const { name, nid } = entry;
+    const path = joinPath(here.path, name);
+    if (path.length > MAX_PATH_LENGTH)
+      throw new FormatError("too-deep", `a path has ${path.length} bytes, more than ${MAX_PATH_LENGTH}`);
+    const known = inodes.get(nid);
+    const inode = known ?? (await image.inode(nid));
+    if (known === undefined) {
+      inodes.set(nid, inode);
+      spend(inode);
+    } else if (inode.type === "directory")
+      throw new FormatError("directory-loop", `${showPath(path)} leads to a directory that has another name`, {
+        path: showPath(path),
+        offset: inode.position,
+      });
+    yield { path, name, inode, parent: here.nid, isKnown: known !== undefined };
+    if (inode.type !== "directory") continue;
+    if (open.length >= MAX_DEPTH) throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}`);
+    open.push({ nid, path, rest: (await image.readDirectory(inode)).values() });
+  }
 }
 
 /**

@@ -2,7 +2,16 @@
 import { fromUtf8 } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { type Piece, piecewiseSource, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
-import { attributes, type Directory, directory, joinPath, MAX_DEPTH, regularFile, showPath } from "../../tree/index.ts";
+import {
+  attributes,
+  type Directory,
+  directory,
+  joinPath,
+  MAX_DEPTH,
+  MAX_PATH_LENGTH,
+  regularFile,
+  showPath,
+} from "../../tree/index.ts";
 import { type Chains, type Extent, openChains } from "./chains.ts";
 import { decodeEntries, type Entry } from "./entries.ts";
 import { MAX_DIRECTORY_SIZE, RawBootSector } from "./format.ts";
@@ -53,6 +62,8 @@ export async function openFat(source: Source, options: ReadOptions = {}): Promis
         throw new UnsupportedError("fat-entries", `FAT volume with more than ${MAX_ENTRIES} files and directories`);
       const name = fromUtf8(entry.name);
       const below = joinPath(path, name);
+      if (below.length > MAX_PATH_LENGTH)
+        throw new FormatError("too-deep", `a path has ${below.length} bytes, more than ${MAX_PATH_LENGTH}`);
       const shown = showPath(below);
       const fold = foldName(entry.name);
       if (folded.has(fold))

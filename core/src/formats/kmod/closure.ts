@@ -31,6 +31,7 @@ export function closeModules(set: ModuleSet, wanted: Iterable<string>): Closure 
     else list.push(module);
   }
   const taken = new Map<ByteString, Module>();
+  const answered = new Set<ByteString>(); // aliases, each of which is looked up once
   const missing: string[] = [];
   const pending: { readonly name: string; readonly wished: boolean }[] = [...wanted]
     .reverse()
@@ -45,7 +46,9 @@ export function closeModules(set: ModuleSet, wanted: Iterable<string>): Closure 
       for (const wish of set.wishes.get(name) ?? []) pending.push({ name: wish, wished: true });
     } else if (!set.builtin.has(name)) {
       const answering = byAlias.get(name) ?? [];
-      for (const answer of answering) if (set.modules.has(answer)) pending.push({ name: answer, wished: true });
+      if (!answered.has(name))
+        for (const answer of answering) if (set.modules.has(answer)) pending.push({ name: answer, wished: true });
+      answered.add(name);
       if (answering.length === 0 && !next.wished) missing.push(next.name);
     }
   }

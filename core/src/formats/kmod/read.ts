@@ -14,6 +14,8 @@ import { type IndexEntry, MAX_KEY } from "./write.ts";
 
 /** Nodes and values of one index, at most. */
 export const MAX_INDEX_ENTRIES = 2_000_000;
+/** Bytes of all keys and values, at most: nodes may be shared, so that they can be far more than the index has. */
+export const MAX_INDEX_TEXT = 64 * 1024 * 1024;
 
 /** Every entry, by key. Throws FormatError `bad-magic`, `bad-index`, `truncated`, UnsupportedError `index-version`, `index-size`. */
 export function parseIndex(bytes: Uint8Array): IndexEntry[] {
@@ -24,7 +26,13 @@ export function parseIndex(bytes: Uint8Array): IndexEntry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const entries: IndexEntry[] = [];
   let count = 0;
+  let size = 0; // of the text so far
 
+  function spend(length: number): void {
+    size += length;
+    if (size > MAX_INDEX_TEXT)
+      throw new UnsupportedError("index-size", `module index with more than ${MAX_INDEX_TEXT} bytes of text`);
+  }
   function u32(at: number): number {
     if (at + 4 > bytes.length) throw new FormatError("truncated", `module index: ends inside a node`, { offset: at });
     return view.getUint32(at);
@@ -33,6 +41,7 @@ export function parseIndex(bytes: Uint8Array): IndexEntry[] {
     const end = bytes.indexOf(0, at);
     if (at >= bytes.length || end < 0)
       throw new FormatError("truncated", "module index: text without end", { offset: at });
+    spend(end - at);
     return byteString(bytes.subarray(at, end));
   }
 
@@ -66,6 +75,7 @@ export function parseIndex(bytes: Uint8Array): IndexEntry[] {
         if (++count > MAX_INDEX_ENTRIES)
           throw new UnsupportedError("index-size", `module index with more than ${MAX_INDEX_ENTRIES} entries`);
         const value = text(at + 4);
+        spend(key.length);
         entries.push({ key: key as ByteString, value, priority: u32(at) });
         at += 4 + value.length + 1;
       }

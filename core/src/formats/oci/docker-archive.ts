@@ -3,6 +3,7 @@
  * are the layers, by path. Spec: moby, image/spec/spec.md, "Combined Image JSON + Filesystem Changeset Format".
  */
 import * as v from "valibot";
+import { oneLine } from "../../bytes/index.ts";
 import { FormatError, SourceError } from "../../errors/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import { type Compression, MAX_LAYERS } from "./format.ts";
@@ -67,10 +68,7 @@ export function selectDockerImage(
   archive: string,
 ): DockerImage {
   const tags = images.flatMap(({ repoTags }) => repoTags);
-  const shown = tags
-    .slice(0, 20)
-    .map((tag) => tag.slice(0, 120))
-    .join(", ");
+  const shown = tags.slice(0, 20).map(oneLine).join(", ");
   const known = tags.length === 0 ? "it has no tags" : `it has ${shown}`;
   const matching = images.filter(
     ({ repoTags }) => wanted === undefined || repoTags.some((repoTag) => isNamed(repoTag, wanted)),

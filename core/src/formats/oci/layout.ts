@@ -1,6 +1,6 @@
 /** An OCI image layout (image-layout.md) on any tree of files: a directory, or the inside of an archive. */
 import * as v from "valibot";
-import { concatBytes, decodeUtf8Strict } from "../../bytes/index.ts";
+import { concatBytes, decodeUtf8Strict, oneLine } from "../../bytes/index.ts";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import { passingChunksOf, type ReadOptions, type Source } from "../../source/index.ts";
@@ -169,6 +169,6 @@ function selectManifest(index: Index, { tag, digest }: Selector, name: string): 
 }
 
 function list(names: readonly string[]): string {
-  const shown = names.slice(0, MAX_LISTED).map((text) => text.slice(0, 120));
+  const shown = names.slice(0, MAX_LISTED).map(oneLine);
   return shown.join(", ") + (names.length > MAX_LISTED ? `, and ${names.length - MAX_LISTED} more` : "");
 }

@@ -1,6 +1,6 @@
 /** Indexes, manifests and configs: bytes in, plain values out. Original bytes stay with whoever had them. */
 import * as v from "valibot";
-import { decodeUtf8Strict } from "../../bytes/index.ts";
+import { decodeUtf8Strict, oneLine } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { type Digest, parseDigest } from "../../hash/index.ts";
 import {
@@ -190,7 +190,7 @@ export function checkDocument<S extends v.GenericSchema>(
   const path = v.getDotPath(issue);
   throw new FormatError(
     code,
-    `${what}: ${path ?? "document"}: expected ${issue.expected}, got ${show(issue.received)}`,
+    `${what}: ${oneLine(path ?? "document")}: expected ${issue.expected}, got ${show(issue.received)}`,
   );
 }
 

@@ -1,4 +1,5 @@
 /** From what a name means to one manifest: through nested indexes, by platform. */
+import { oneLine } from "../../bytes/index.ts";
 import { FormatError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import type { Hashes } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
@@ -90,6 +91,6 @@ function choosePlatform(manifests: readonly Descriptor[], wanted: Platform, what
   ];
   throw new SourceError(
     "no-such-platform",
-    `${what}: nothing for ${formatPlatform(wanted)}; there is ${there.slice(0, 20).join(", ") || "nothing"}`,
+    `${what}: nothing for ${formatPlatform(wanted)}; there is ${there.slice(0, 20).map(oneLine).join(", ") || "nothing"}`,
   );
 }

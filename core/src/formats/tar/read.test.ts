@@ -20,8 +20,10 @@ function read(bytes: Uint8Array, chunkSize = bytes.length, options: TarOptions =
       else members.at(-1)!.parts.push(event.bytes.slice()); // data follows its entry
   };
   for (let at = 0; at < bytes.length; at += chunkSize) {
-    parser.push(bytes.subarray(at, at + chunkSize));
+    const chunk = bytes.slice(at, at + chunkSize);
+    parser.push(chunk);
     drain();
+    chunk.buffer.transfer(0); // whoever lent it takes it back
   }
   parser.end();
   return members.map(({ entry, parts }) => ({ entry, content: concatBytes(...parts) }));

@@ -23,7 +23,10 @@ export interface TarOptions {
 }
 
 export interface TarParser {
-  /** Takes the next bytes of the archive. All events of the bytes before must have been taken. */
+  /**
+   * Takes the next bytes of the archive. All events of the bytes before must have been taken; they may be overwritten
+   * or given back by then.
+   */
   push(chunk: Uint8Array): void;
   /** The next event, or undefined where more bytes are needed or the archive is over. */
   next(): TarEvent | undefined;

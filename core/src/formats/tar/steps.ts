@@ -10,6 +10,7 @@ export type TarEvent =
   | { readonly kind: "data"; readonly bytes: Uint8Array };
 
 export interface Input {
+  /** Valid until its last byte is used up; whoever lent it may take it back then. */
   chunk: Uint8Array;
   /** Bytes of `chunk` that are used up. */
   at: number;
@@ -38,11 +39,11 @@ export function* fill(input: Input): Steps<boolean> {
   return true;
 }
 
-/** Exactly `size` bytes, as a view where one chunk holds them. */
+/** Exactly `size` bytes, copied: they are kept over later pushes, when the memory of the chunk may hold other bytes. */
 export function* take(input: Input, size: number, context: () => string): Steps<Uint8Array> {
   if (input.chunk.length - input.at >= size) {
     input.at += size;
-    return input.chunk.subarray(input.at - size, input.at);
+    return new Uint8Array(input.chunk.subarray(input.at - size, input.at));
   }
   let bytes = new Uint8Array(Math.min(size, 65536)); // grows with what really arrives
   let filled = 0;

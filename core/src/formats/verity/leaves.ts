@@ -1,6 +1,15 @@
 /** Hashes data blocks in the same pass that writes them. */
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
-import type { RandomSink } from "../../source/index.ts";
+import {
+  bytesSource,
+  memoryScratchFile,
+  passingChunksOf,
+  piecewiseSource,
+  type RandomSink,
+  type Scratch,
+  type Source,
+  sliceSource,
+} from "../../source/index.ts";
 import { assertVerityParameters, dataBlockHash, type VerityParameters } from "./geometry.ts";
 
 /** Bytes that are handed to the hasher at once, so that small writes do not cost a round trip each. */
@@ -21,7 +30,7 @@ export interface LeafCollector extends RandomSink {
    */
   digestOfRest(dataSize: number, hashes: Hashes): Promise<Uint8Array>;
   /** The digests of all blocks of a device of `dataSize` bytes, in order. Nothing may be written afterwards. */
-  finish(dataSize: number): Promise<Uint8Array>;
+  finish(dataSize: number): Promise<Source>;
 }
 
 /** Blocks in a row. */
@@ -30,56 +39,83 @@ interface Run {
   readonly count: number;
 }
 
-/** A decorator in front of `target`: writes go through while their blocks are hashed. Memory: 32 or 64 bytes a block and 16 MiB. */
-export function leafCollector(target: RandomSink, hasher: BlockHasher, parameters: VerityParameters): LeafCollector {
+/**
+ * A decorator in front of `target`: writes go through while their blocks are hashed. The digests of all blocks but the
+ * first go to `scratch`, 32 or 64 bytes a block; in memory there are 16 MiB, however large the device becomes.
+ */
+export function leafCollector(
+  target: RandomSink,
+  hasher: BlockHasher,
+  parameters: VerityParameters,
+  scratch: Scratch = memoryScratchFile(),
+): LeafCollector {
   assertVerityParameters(parameters);
   const blockSize = parameters.dataBlockSize;
   const digestSize = DIGEST_SIZES[parameters.algorithm];
   const blockHash = dataBlockHash(parameters);
 
-  let leaves = new Uint8Array(1024 * digestSize);
-  const gaps: Run[] = []; // blocks passed over
   let next = 1; // the lowest block that may be written
-  let wroteFirst = false; // block 0 is there
+  let stored = 1; // the block whose digest comes next in `scratch`
+  let first: Uint8Array | undefined; // the digest of block 0
+  let zero: Promise<Uint8Array> | undefined; // the digest of a block of zeros
   let restBlocks: number | undefined; // set when the rest is complete
+  let finished = false;
   let busy = false;
 
   const spare: Uint8Array[] = [];
   const outstanding = new Set<Promise<void>>();
+  let last: Promise<void> = Promise.resolve(); // digests are stored in the order of their blocks, whoever is ready first
   let failure: { readonly cause: unknown } | undefined;
   let chunk: { readonly bytes: Uint8Array; readonly runs: Run[]; used: number } | undefined;
 
-  function reserve(blocks: number): void {
-    if (blocks * digestSize <= leaves.length) return;
-    const grown = new Uint8Array(Math.max(blocks * digestSize, 2 * leaves.length));
-    grown.set(leaves);
-    leaves = grown;
+  function zeroDigest(): Promise<Uint8Array> {
+    zero ??= hasher.hashBlocks(new Uint8Array(blockSize), blockHash);
+    return zero;
+  }
+
+  /** Digests of the blocks of zeros from `stored` up to `block`. */
+  async function storeGap(block: number): Promise<void> {
+    if (block === stored) return;
+    const digest = await zeroDigest();
+    const many = new Uint8Array(Math.min(block - stored, CHUNK_SIZE / digestSize) * digestSize);
+    for (let at = 0; at < many.length; at += digestSize) many.set(digest, at);
+    while (stored < block) {
+      const count = Math.min(block - stored, many.length / digestSize);
+      await scratch.append(many.subarray(0, count * digestSize));
+      stored += count;
+    }
   }
 
   function dispatch(): void {
     if (chunk === undefined) return;
     const { bytes, runs, used } = chunk;
     chunk = undefined;
-    const work = hasher.hashBlocks(bytes.subarray(0, used), blockHash).then(
-      (digests) => {
+    const hashed = hasher.hashBlocks(bytes.subarray(0, used), blockHash);
+    hashed.catch(() => {}); // awaited below, after the chunks before
+    const before = last;
+    const work = (async () => {
+      try {
+        await before;
+        const digests = await hashed;
         let at = 0;
-        for (const run of runs) {
-          leaves.set(digests.subarray(at, at + run.count * digestSize), run.block * digestSize);
-          at += run.count * digestSize;
+        for (const { block, count } of runs) {
+          await storeGap(block);
+          await scratch.append(digests.subarray(at, at + count * digestSize));
+          stored += count;
+          at += count * digestSize;
         }
         spare.push(bytes);
-      },
-      (cause: unknown) => {
+      } catch (cause) {
         failure ??= { cause };
-      },
-    );
+      }
+    })();
+    last = work;
     outstanding.add(work);
     void work.then(() => outstanding.delete(work));
   }
 
   /** Copies blocks into chunks, so that the caller may reuse `bytes` long before they are hashed. */
   async function collect(block: number, bytes: Uint8Array): Promise<void> {
-    reserve(block + bytes.length / blockSize);
     for (let at = 0; at < bytes.length; ) {
       while (chunk === undefined && outstanding.size >= MAX_CHUNKS) await Promise.race(outstanding);
       if (failure !== undefined) throw failure.cause;
@@ -93,14 +129,7 @@ export function leafCollector(target: RandomSink, hasher: BlockHasher, parameter
     }
   }
 
-  /** Waits for what is being hashed. */
-  async function drain(): Promise<void> {
-    dispatch();
-    while (outstanding.size > 0) await Promise.race(outstanding);
-    if (failure !== undefined) throw failure.cause;
-  }
-
-  /** Gives every unwritten block but block 0 the digest of zeros. */
+  /** Waits for what is being hashed, and gives every unwritten block but block 0 the digest of zeros. */
   async function completeRest(dataSize: number): Promise<number> {
     const blocks = dataSize / blockSize;
     assertVerityParameters(parameters, blocks);
@@ -108,16 +137,13 @@ export function leafCollector(target: RandomSink, hasher: BlockHasher, parameter
       throw new RangeError(
         `a data device of ${dataSize} bytes, but blocks up to ${(restBlocks ?? next) - 1} were written`,
       );
-    await drain();
+    dispatch();
+    await last;
+    if (failure !== undefined) throw failure.cause;
     if (restBlocks !== undefined) return blocks;
+    await storeGap(blocks);
     restBlocks = blocks;
-    reserve(blocks);
-    if (next < blocks) gaps.push({ block: next, count: blocks - next });
     next = blocks;
-    if (gaps.length > 0) {
-      const zero = await hasher.hashBlocks(new Uint8Array(blockSize), blockHash);
-      for (const { block, count } of gaps) for (let i = block; i < block + count; i++) leaves.set(zero, i * digestSize);
-    }
     return blocks;
   }
 
@@ -140,26 +166,32 @@ export function leafCollector(target: RandomSink, hasher: BlockHasher, parameter
         if (!Number.isSafeInteger(block) || !Number.isInteger(count) || block < 0)
           throw new RangeError(`${bytes.length} bytes at ${offset} are not whole blocks of ${blockSize} bytes`);
         if (count === 0) return;
-        if (block === 0 ? wroteFirst || count > 1 : wroteFirst || restBlocks !== undefined || block < next)
+        const isLate = finished || first !== undefined;
+        if (isLate || (block === 0 ? count > 1 : restBlocks !== undefined || block < next))
           throw new RangeError(`block ${block} is out of order: ascending from block 1, each once, block 0 last`);
-        if (block === 0) wroteFirst = true;
-        else {
-          if (block > next) gaps.push({ block: next, count: block - next });
-          next = block + count;
+        if (block === 0) {
+          [first] = await Promise.all([hasher.hashBlocks(bytes, blockHash), target.writeAt(offset, bytes)]);
+          return;
         }
+        next = block + count;
         await Promise.all([target.writeAt(offset, bytes), collect(block, bytes)]);
       }),
     digestOfRest: (dataSize, hashes) =>
       alone(async () => {
         const blocks = await completeRest(dataSize);
-        return hashes.hash("sha256", leaves.subarray(digestSize, blocks * digestSize));
+        const hash = hashes.create("sha256");
+        const rest = sliceSource(scratch, 0, (blocks - 1) * digestSize);
+        for await (const digests of passingChunksOf(rest, { chunkSize: CHUNK_SIZE })) hash.update(digests);
+        return hash.digest();
       }),
     finish: (dataSize) =>
       alone(async () => {
         const blocks = await completeRest(dataSize);
-        if (!wroteFirst) leaves.set(await hasher.hashBlocks(new Uint8Array(blockSize), blockHash));
-        wroteFirst = true; // closes the collector
-        return leaves.slice(0, blocks * digestSize);
+        finished = true;
+        return piecewiseSource(blocks * digestSize, [
+          { at: 0, source: bytesSource(first ?? (await zeroDigest())) },
+          { at: digestSize, source: sliceSource(scratch, 0, (blocks - 1) * digestSize) },
+        ]);
       }),
   };
 }

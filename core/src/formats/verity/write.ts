@@ -1,7 +1,7 @@
 /** Makes hash trees and hash devices, byte for byte as `veritysetup format` does. */
-import { bytesOf, fromUtf8, parseUuid } from "../../bytes/index.ts";
+import { alignUp, bytesOf, fromUtf8, parseUuid } from "../../bytes/index.ts";
 import { type BlockHasher, DIGEST_SIZES } from "../../hash/index.ts";
-import type { Sink } from "../../source/index.ts";
+import { passingChunksOf, type Sink, type Source } from "../../source/index.ts";
 import { HASH_TYPE_NORMAL, RawVeritySuperblock, SUPERBLOCK_MAGIC, SUPERBLOCK_VERSION } from "./format.ts";
 import { assertVerityParameters, hashBlockHash, layoutHashTree, type VerityParameters } from "./geometry.ts";
 import type { VeritySuperblock } from "./read.ts";
@@ -63,9 +63,61 @@ export async function buildHashTree(
  * `hashDeviceSize` tells how many bytes that are.
  */
 export async function emitHashDevice(sink: Sink, tree: HashTree, { uuid }: { readonly uuid: string }): Promise<void> {
-  const { parameters, dataBlocks } = tree;
-  const first = new Uint8Array(parameters.hashBlockSize);
-  first.set(encodeVeritySuperblock({ ...parameters, dataBlocks, uuid }));
-  await sink.write(first);
+  await sink.write(superblockBlock(tree.parameters, tree.dataBlocks, uuid));
   for (const level of tree.levels.toReversed()) await sink.write(level);
+}
+
+function superblockBlock(parameters: VerityParameters, dataBlocks: number, uuid: string): Uint8Array {
+  const block = new Uint8Array(parameters.hashBlockSize);
+  block.set(encodeVeritySuperblock({ ...parameters, dataBlocks, uuid }));
+  return block;
+}
+
+/** Bytes of level 0 that are hashed at once; a multiple of every hash block size. */
+const LEVEL_CHUNK = 1024 * 1024;
+
+/**
+ * Both in one, for leaves of any number (a leaf collector's result): they are read twice, once for the level above them
+ * and once to be written. Memory: 1 % of the leaves. Errors as {@link buildHashTree}.
+ */
+export async function writeHashDevice(
+  sink: Sink,
+  leaves: Source,
+  parameters: VerityParameters,
+  hasher: BlockHasher,
+  { uuid }: { readonly uuid: string },
+): Promise<Pick<HashTree, "dataBlocks" | "rootHash">> {
+  const digestSize = DIGEST_SIZES[parameters.algorithm];
+  const dataBlocks = leaves.size / digestSize;
+  if (!Number.isInteger(dataBlocks)) throw new RangeError(`${leaves.size} bytes of leaves are not whole digests`);
+  const [lowest] = layoutHashTree(dataBlocks, parameters).levels;
+  if (lowest === undefined) {
+    const tree = await buildHashTree(await leaves.read(0, leaves.size), parameters, hasher);
+    await emitHashDevice(sink, tree, { uuid });
+    return tree;
+  }
+  const above = new Uint8Array(lowest.blocks * digestSize);
+  let filled = 0;
+  for await (const blocks of levelZero(leaves, parameters)) {
+    const digests = await hasher.hashBlocks(blocks, hashBlockHash(parameters));
+    above.set(digests, filled);
+    filled += digests.length;
+  }
+  const { levels, rootHash } = await buildHashTree(above, parameters, hasher); // the same tree without its level 0
+  await sink.write(superblockBlock(parameters, dataBlocks, uuid));
+  for (const level of levels.toReversed()) await sink.write(level);
+  for await (const blocks of levelZero(leaves, parameters)) await sink.write(blocks);
+  return { dataBlocks, rootHash };
+}
+
+/** The leaves in whole hash blocks. */
+async function* levelZero(leaves: Source, { hashBlockSize }: VerityParameters): AsyncGenerator<Uint8Array> {
+  for await (const digests of passingChunksOf(leaves, { chunkSize: LEVEL_CHUNK })) {
+    if (digests.length % hashBlockSize === 0) yield digests;
+    else {
+      const padded = new Uint8Array(alignUp(digests.length, hashBlockSize)); // only the last one
+      padded.set(digests);
+      yield padded;
+    }
+  }
 }

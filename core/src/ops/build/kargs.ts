@@ -1,7 +1,7 @@
 /** Kernel command line: bootc's `/usr/lib/bootc/kargs.d/*.toml`, the user's own arguments, and the root hash. */
 import { parse } from "smol-toml";
 import * as v from "valibot";
-import { decodeUtf8Strict, showBytes } from "../../bytes/index.ts";
+import { decodeUtf8Strict, oneLine, showBytes } from "../../bytes/index.ts";
 import { FormatError, PolicyError } from "../../errors/index.ts";
 import { readAll } from "../../source/index.ts";
 import { type Directory, resolvePath, sortedEntries } from "../../tree/index.ts";
@@ -31,7 +31,7 @@ function checkArgument(argument: string, where: string): string {
     );
   // The kernel strips quotes and takes - for _; an entry may hold several words.
   for (const word of argument.replaceAll('"', "").split(" ")) {
-    const name = word.replace(/=.*$/, "").replaceAll("-", "_");
+    const name = word.split("=", 1)[0]!.replaceAll("-", "_"); // split always gives one piece
     if (RESERVED.includes(name) || RESERVED_PREFIX.test(name))
       throw new PolicyError("reserved-karg", `${where}: kernel argument ${name}= is Ashlar's to set`);
   }
@@ -64,13 +64,13 @@ function parseKargsFile(text: string, path: string): v.InferOutput<typeof KargsF
     value = parse(text);
   } catch (cause) {
     const reason = (cause as Error).message.split("\n", 1)[0];
-    throw new FormatError("bad-kargs-file", `${path}: ${reason}`, { path, cause });
+    throw new FormatError("bad-kargs-file", `${path}: ${oneLine(reason ?? "")}`, { path, cause });
   }
   const result = v.safeParse(KargsFile, value);
   if (!result.success)
     throw new FormatError(
       "bad-kargs-file",
-      `${path}: ${v.getDotPath(result.issues[0]) ?? "file"}: ${result.issues[0].message}`,
+      `${path}: ${oneLine(v.getDotPath(result.issues[0]) ?? "file")}: ${oneLine(result.issues[0].message)}`,
       {
         path,
       },

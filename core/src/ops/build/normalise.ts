@@ -3,7 +3,7 @@
  * the reasons, and each change is noted under that name. Parts that only a machine should have are emptied, times are
  * clamped, mount points are made, and what would break the sealed boot is taken out.
  */
-import { type ByteString, byteString, bytesOf, encodeUtf8, equalBytes } from "../../bytes/index.ts";
+import { type ByteString, byteString, bytesOf, encodeUtf8, equalBytes, trimEndOf } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { bytesSource, emptySource, readAll } from "../../source/index.ts";
 import {
@@ -165,7 +165,7 @@ async function mountTmp(root: Directory, mtime: bigint, notes: Note[]): Promise<
 }
 
 function withoutTrailingSlash(path: string): string {
-  return path === "/" ? path : path.replace(/\/+$/, "");
+  return path === "/" ? path : trimEndOf(path, "/");
 }
 
 /** `/etc/os-release` is usually a link to the other; where it is a file of its own, systemd reads it first, so both are set. */

@@ -30,7 +30,7 @@ export function parseOsRelease(bytes: Uint8Array): ReadonlyMap<string, string> {
 export function setOsRelease(bytes: Uint8Array, values: Readonly<Record<string, string>>): Uint8Array {
   const kept = byteString(bytes)
     .split("\n")
-    .filter((line) => !((ASSIGNMENT.exec(line)?.[1] ?? "") in values));
+    .filter((line) => !Object.hasOwn(values, ASSIGNMENT.exec(line)?.[1] ?? ""));
   while (kept.at(-1) === "") kept.pop();
   for (const [key, value] of Object.entries(values)) {
     if (!/^[A-Za-z0-9._~^+-]*$/.test(value)) throw new RangeError(`${key}=${value} would need quoting`);

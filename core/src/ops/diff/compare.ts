@@ -106,35 +106,49 @@ export async function* compareTrees(a: Side, b: Side, options: CompareOptions = 
     return ASPECTS.filter((aspect) => found.has(aspect));
   }
 
-  async function* below(
-    before: Directory | undefined,
-    after: Directory | undefined,
-    path: ByteString,
-    depth: number,
-  ): AsyncGenerator<Difference> {
-    if (depth >= MAX_DEPTH)
-      throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}: ${showPath(path)}`);
+  for (const { left, right, path } of pairsOf(a.root, b.root)) {
     options.signal?.throwIfAborted();
-    for (const { name, left, right } of merged(before, after)) yield* pair(left, right, joinPath(path, name), depth);
-  }
-
-  async function* pair(
-    left: Node | undefined,
-    right: Node | undefined,
-    path: ByteString,
-    depth: number,
-  ): AsyncGenerator<Difference> {
     if (left === undefined || right === undefined) yield { path, before: left, after: right, aspects: [] };
     else {
       const aspects = await aspectsOf(left, right);
       if (aspects.length > 0) yield { path, before: left, after: right, aspects };
     }
-    const before = left?.type === "directory" ? left : undefined;
-    const after = right?.type === "directory" ? right : undefined;
-    if (before !== undefined || after !== undefined) yield* below(before, after, path, depth + 1);
   }
+}
 
-  yield* pair(a.root, b.root, "" as ByteString, -1);
+interface Pair {
+  readonly left: Node | undefined;
+  readonly right: Node | undefined;
+  readonly path: ByteString;
+}
+
+/**
+ * What both sides have under each path, in canonical order. With a stack of its own: generators within each other would
+ * use up the host's.
+ */
+function* pairsOf(before: Directory, after: Directory): Generator<Pair> {
+  const open: { readonly path: ByteString; readonly rest: ReturnType<typeof merged> }[] = [];
+  function enter({ left, right, path }: Pair): void {
+    const lower = left?.type === "directory" ? left : undefined;
+    const upper = right?.type === "directory" ? right : undefined;
+    if (lower === undefined && upper === undefined) return;
+    if (open.length >= MAX_DEPTH)
+      throw new FormatError("too-deep", `directories nest deeper than ${MAX_DEPTH}: ${showPath(path)}`);
+    open.push({ path, rest: merged(lower, upper) });
+  }
+  const roots: Pair = { left: before, right: after, path: "" as ByteString };
+  yield roots;
+  enter(roots);
+  for (let here = open.at(-1); here !== undefined; here = open.at(-1)) {
+    const { done, value } = here.rest.next();
+    if (done === true) {
+      open.pop();
+      continue;
+    }
+    const pair: Pair = { left: value.left, right: value.right, path: joinPath(here.path, value.name) };
+    yield pair;
+    enter(pair);
+  }
 }
 
 /** Names of both directories in byte order. */

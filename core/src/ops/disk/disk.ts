@@ -1,5 +1,5 @@
 /** Opens a disk as a machine would: partition table, ESP, the UKIs on it, and the sealed pair that each one names. */
-import { type ByteString, decodeUtf8, fromHex, showBytes } from "../../bytes/index.ts";
+import { type ByteString, decodeUtf8, fromHex, showBytes, trimEndOf } from "../../bytes/index.ts";
 import { FormatError, IntegrityError } from "../../errors/index.ts";
 import { openFat } from "../../formats/fat/index.ts";
 import {
@@ -54,7 +54,7 @@ export async function readUki(source: Source, what: string, options: ReadOptions
     if (section === undefined) throw new FormatError("not-a-uki", `${what}: has no section ${name}`, { path: what });
     return readAll(section.content, MAX_TEXT_SECTION, `${what} ${name}`);
   }
-  const commandLine = decodeUtf8(await textOf(".cmdline")).replace(/\0+$/, "");
+  const commandLine = trimEndOf(decodeUtf8(await textOf(".cmdline")), "\0");
   return { image, commandLine, osRelease: await textOf(".osrel"), rootHash: rootHashOf(commandLine, what) };
 }
 

@@ -136,6 +136,7 @@ export async function flatten(
         used[key] += reading.used[key];
       }
       applyLayer(root, outcome.diff);
+      readings[index] = APPLIED; // lets go of the list
     }
   } catch (error) {
     others.abort(error);
@@ -148,6 +149,12 @@ export async function flatten(
   }
   return { root, entryCount: used.entries, uncompressedSize: used.uncompressedBytes, dispose };
 }
+
+const APPLIED: Reading = {
+  used: { uncompressedBytes: 0, contentBytes: 0, entries: 0 },
+  outcome: Promise.resolve({ error: undefined }),
+  giveTurn() {},
+};
 
 function passes(used: Usage, left: Usage, part = (amount: number): number => amount): boolean {
   return (

@@ -7,7 +7,14 @@ import { encodeTar, encodeTarHeader, TAR_END, type TarInput } from "../../format
 import { digestOf, pureHashes } from "../../hash/index.ts";
 import { bytesSource, memoryScratch, type ScratchSpace } from "../../source/index.ts";
 import { getNode, walkTree } from "../../tree/index.ts";
-import { type Decompressors, flatten, type HostFiles, openImage, parseReference } from "./index.ts";
+import {
+  type Decompressors,
+  type FlattenOptions,
+  flatten,
+  type HostFiles,
+  openImage,
+  parseReference,
+} from "./index.ts";
 
 type Member = Omit<TarInput, "size"> & { readonly content?: Uint8Array };
 const b = fromUtf8;
@@ -126,7 +133,7 @@ function countedScratch(): ScratchSpace & { open: number } {
   return counted;
 }
 
-async function build({ files }: Layout, reference = "oci:x", options: { maxUncompressedBytes?: number } = {}) {
+async function build({ files }: Layout, reference = "oci:x", options: FlattenOptions = {}) {
   const scratch = countedScratch();
   const image = await openImage(parseReference(reference), { hashes: pureHashes, files });
   try {
@@ -154,7 +161,29 @@ test("references", () => {
   assert.deepEqual(shape(`oci:image@${digest}`), ["oci", "image", undefined, digest]);
   assert.deepEqual(shape(`oci-archive:image.tar:tag@${digest}`), ["oci-archive", "image.tar", "tag", digest]);
   assert.deepEqual(shape("oci:user@host/image"), ["oci", "user@host/image", undefined, undefined]);
-  for (const text of ["", "image", "/srv/image", "oci:", "oci::tag", "oci:image:ta g", "typo:image"])
+  const docker = "docker-archive";
+  assert.deepEqual(shape("docker-archive:a.tar"), [docker, "a.tar", undefined, undefined]);
+  assert.deepEqual(shape("docker-archive:/x/a.tar:1.2"), [docker, "/x/a.tar", "1.2", undefined]);
+  assert.deepEqual(shape("docker-archive:a.tar:host:5000/name:v1"), [docker, "a.tar", "host:5000/name:v1", undefined]);
+  assert.deepEqual(shape(`docker-archive:a.tar@${digest}`), [docker, "a.tar", undefined, digest]);
+  for (const [transport, path] of [
+    ["dir", "/srv/a:b/c"],
+    ["tar", "-"],
+    ["tar", "root.tar:x@y"],
+    ["containers-storage", "[vfs@/x+/y]localhost/a:1"],
+  ] as const)
+    assert.deepEqual(shape(`${transport}:${path}`), [transport, path, undefined, undefined]);
+  for (const text of [
+    "",
+    "image",
+    "/srv/image",
+    "oci:",
+    "oci::tag",
+    "oci:image:ta g",
+    "typo:image",
+    "dir:",
+    "docker-archive:a:b c",
+  ])
     assert.throws(() => parseReference(text), fails("bad-reference"), text);
   assert.throws(() => parseReference("docker://debian"), fails("transport", UnsupportedError));
   assert.throws(() => parseReference("oci:x@sha256:abc"), fails("bad-digest"));
@@ -226,6 +255,38 @@ test("a layer that is what was promised and still no tar", async () => {
   );
   const huge = encodeTarHeader({ path: b("a"), type: "file", size: 2 ** 50 });
   await assert.rejects(build(layout([{ tar: concatBytes(huge, TAR_END) }])), fails("too-large"));
+});
+
+test("layers are read at once; what comes out, and which error, does not depend on it", async () => {
+  const big = (name: string, size: number) => layer({ ...file(name), content: new Uint8Array(size) });
+  const bad = (name: string): LayerInput => ({ ...layer(file(name)), diffId: digestOf(pureHashes, encodeUtf8(name)) });
+  const mib = 1 << 20;
+  const cases: readonly (readonly [LayerInput[], number | undefined, string])[] = [
+    [[big("a", 3 * mib), bad("b"), bad("c")], undefined, "layer 2 .*diffID"],
+    [[big("a", 3 * mib), bad("b"), big("c", 9 * mib)], 10 * mib, "layer 2 .*diffID"],
+    // Alone each would pass; the first that does not fit with those below it is named.
+    [[big("a", 3 * mib), big("b", 3 * mib), big("c", 3 * mib), bad("d")], 8 * mib, "layer 3: .*limit"],
+    [[big("a", 3 * mib), big("b", 6 * mib), bad("c")], 8 * mib, "layer 2: .*limit"],
+    [[big("a", 9 * mib), bad("b")], 8 * mib, "layer 1: .*limit"],
+    // It did not fit before it broke; and a digest comes before everything.
+    [[big("a", 7 * mib), { ...big("b", 3 * mib), diffId: bad("b").diffId! }], 8 * mib, "layer 2: .*limit"],
+  ];
+  for (const [layers, maxUncompressedBytes, expected] of cases)
+    for (const concurrency of [1, 2, 3, 16])
+      await assert.rejects(
+        build(layout(layers), "oci:x", { maxUncompressedBytes, concurrency }),
+        new RegExp(expected),
+        `${expected} with ${concurrency}`,
+      );
+  const good = [big("a", 2 * mib), big("b", 2 * mib), layer(file("a"), link("c", "b")), big("d", 2 * mib)];
+  for (const concurrency of [1, 2, 16]) {
+    const { paths, uncompressedSize } = await build(layout(good), "oci:x", { concurrency });
+    assert.deepEqual(paths, ["a", "b", "c", "d"]);
+    assert.equal(
+      uncompressedSize,
+      good.reduce((sum, { tar }) => sum + tar.length, 0),
+    );
+  }
 });
 
 test("bombs", async () => {

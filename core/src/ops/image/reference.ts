@@ -23,7 +23,7 @@ const FOREIGN = ["docker", "docker-daemon", "ostree", "registry", "sif", "tarbal
 export const REFERENCE_FORMS = "oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:";
 
 /** image-spec: `org.opencontainers.image.ref.name`, as far as it has no slash. */
-const TAG = /^[A-Za-z0-9]+([-._@+]?[A-Za-z0-9]+|--[A-Za-z0-9]+)*$/;
+const TAG = /^[A-Za-z0-9]+(?:(?:[-._@+]|--)[A-Za-z0-9]+)*$/;
 /** Name of an image as Docker writes it, with or without a tag. */
 const DOCKER_NAME = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$/;
 

@@ -202,7 +202,7 @@ async function decompressAll(
     size += chunk.length;
     if (size > limit)
       throw new UnsupportedError("too-large", `initrd: unpacks to more than ${MAX_SIZE} bytes`, { expected: MAX_SIZE });
-    chunks.push(chunk.slice());
+    chunks.push(new Uint8Array(chunk)); // a true copy: the lender frees its own, and a Buffer's slice is a view
   }
   return concatBytes(...chunks);
 }

@@ -1,5 +1,5 @@
 /** What the parts of an inspection share: digests within a budget, and problems that are told instead of thrown. */
-import { decodeUtf8 } from "../../bytes/index.ts";
+import { decodeUtf8, trimEndOf } from "../../bytes/index.ts";
 import { isAshlarError, UnsupportedError } from "../../errors/index.ts";
 import { type Digest, formatDigest, type Hashes } from "../../hash/index.ts";
 import { chunksOf, readAll, type Source } from "../../source/index.ts";
@@ -64,7 +64,7 @@ export const MAX_TEXT = 64 * 1024;
 
 /** Text that something holds, NULs at the end left out. */
 export async function textOf(source: Source, what: string): Promise<string> {
-  return decodeUtf8(await readAll(source, MAX_TEXT, what)).replace(/[\0\n]+$/, "");
+  return trimEndOf(decodeUtf8(await readAll(source, MAX_TEXT, what)), "\0\n");
 }
 
 /** What os-release(5) says of a system, as far as people ask for it. */

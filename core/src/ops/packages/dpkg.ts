@@ -37,7 +37,8 @@ export async function readDpkg(files: DatabaseFiles): Promise<readonly FoundPack
       info?.entries.has(`${stem}.list` as ByteString),
     );
     const list = stem === undefined ? undefined : await files.text(`${DPKG}/info/${stem}.list`);
-    const records = INFO_KINDS.map((kind) => `${DPKG}/info/${stem ?? name}.${kind}` as ByteString);
+    const own = INFO_KINDS.map((kind) => `${stem ?? name}.${kind}` as ByteString);
+    const records = own.filter((file) => info?.entries.has(file)).map((file) => `${DPKG}/info/${file}` as ByteString);
     found.push({
       name: fieldText(name),
       version: fieldText(fields.get("Version") ?? ""),

@@ -137,14 +137,17 @@ function* withIds(found: readonly FoundPackage[]): Generator<{ readonly entry: F
   const names = new Map<string, number>();
   for (const { name } of found) names.set(name, (names.get(name) ?? 0) + 1);
   const taken = new Set<string>();
+  const counts = new Map<string, number>(); // of those with the same name, version and architecture
   for (const entry of found) {
     const { name, version, architecture } = entry;
     const candidates = names.get(name) === 1 ? [name] : [];
     candidates.push(`${name}:${architecture ?? ""}`, `${name}-${version}:${architecture ?? ""}`);
     let id = candidates.find((candidate) => !taken.has(candidate));
-    for (let count = 2; id === undefined; count++) {
-      const numbered = `${name}-${version}:${architecture ?? ""}#${count}`;
-      if (!taken.has(numbered)) id = numbered;
+    while (id === undefined) {
+      const stem = `${name}-${version}:${architecture ?? ""}`;
+      const count = (counts.get(stem) ?? 1) + 1;
+      counts.set(stem, count);
+      if (!taken.has(`${stem}#${count}`)) id = `${stem}#${count}`;
     }
     taken.add(id);
     yield { entry, id };

@@ -1,6 +1,6 @@
 /** `STEM.release.json`: what one build yields, in a versioned schema. docs/formats.md describes it for readers. */
 import * as v from "valibot";
-import { decodeUtf8Strict, encodeUtf8 } from "../../bytes/index.ts";
+import { decodeUtf8Strict, encodeUtf8, oneLine } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 
 export const RELEASE_SCHEMA = "ashlar.release/v1";
@@ -102,7 +102,11 @@ export function parseRelease(bytes: Uint8Array, what: string): Release {
   const result = v.safeParse(ReleaseSchema, value);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new FormatError("bad-release", `${what}: ${v.getDotPath(issue) ?? "value"}: ${issue.message}`, { path: what });
+  throw new FormatError(
+    "bad-release",
+    `${what}: ${oneLine(v.getDotPath(issue) ?? "value")}: ${oneLine(issue.message)}`,
+    { path: what },
+  );
 }
 
 /** The artifact with this role. */

@@ -1,15 +1,9 @@
 /** Tree → EROFS image, hash tree and root hash, in one pass over the data. */
 import { concatBytes, encodeUtf8, fromHex, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
-import {
-  buildHashTree,
-  emitHashDevice,
-  hashDeviceSize,
-  leafCollector,
-  type VerityParameters,
-} from "../../formats/verity/index.ts";
+import { hashDeviceSize, leafCollector, type VerityParameters, writeHashDevice } from "../../formats/verity/index.ts";
 import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
-import { forwardSink } from "../../source/index.ts";
+import { forwardSink, type Scratch } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
@@ -65,9 +59,24 @@ export async function sealTree(
   options: SealOptions,
   environment: Environment,
 ): Promise<Sealed> {
-  const { hashes, blockHasher, reporter, signal } = environment;
+  const digests = await environment.scratch.create();
+  try {
+    return await sealInto(tree, root, hashDevice, options, environment, digests);
+  } finally {
+    await digests.dispose();
+  }
+}
+
+async function sealInto(
+  tree: Directory,
+  root: Artifact,
+  hashDevice: Artifact,
+  options: SealOptions,
+  { hashes, blockHasher, reporter, signal }: Environment,
+  digests: Scratch,
+): Promise<Sealed> {
   const { verity } = options;
-  const leaves = leafCollector(root, blockHasher, verity);
+  const leaves = leafCollector(root, blockHasher, verity, digests);
   let task: ReturnType<typeof reporter.start> | undefined;
   let reported = 0;
   const image = await writeErofs(tree, leaves, {
@@ -86,8 +95,13 @@ export async function sealTree(
     },
   });
   await root.setSize(image.size);
-  const hashTree = await buildHashTree(await leaves.finish(image.size), verity, blockHasher);
-  await emitHashDevice(forwardSink(hashDevice), hashTree, { uuid: options.verityUuid });
+  const hashTree = await writeHashDevice(
+    forwardSink(hashDevice),
+    await leaves.finish(image.size),
+    verity,
+    blockHasher,
+    { uuid: options.verityUuid },
+  );
   const size = hashDeviceSize(hashTree.dataBlocks, verity);
   await hashDevice.setSize(size);
   task?.end();
