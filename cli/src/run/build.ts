@@ -1,9 +1,8 @@
-import { join } from "node:path";
 import { PolicyError } from "@ashlar/core/errors";
 import { buildSystem } from "@ashlar/core/ops/build";
 import type { Input } from "@ashlar/core/ops/image";
 import type { BuildFlags } from "../commands/build.ts";
-import { formatBytes } from "../output/units.ts";
+import { printMade } from "../output/release.ts";
 import { inSession } from "./session.ts";
 import { inWorkshop } from "./tools.ts";
 
@@ -18,7 +17,7 @@ function architectureOf({ architecture, name }: Input): string {
 
 export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const { release, releaseName } = await inWorkshop(
+    const made = await inWorkshop(
       reference,
       flags,
       session,
@@ -37,18 +36,6 @@ export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
           environment,
         ),
     );
-    if (flags.json) {
-      session.printJson({
-        schema: "ashlar.build/v1",
-        directory: flags.output,
-        releaseName,
-        release,
-        notes: session.notes,
-      });
-      return;
-    }
-    for (const { name, size } of release.artifacts) session.print(`${join(flags.output, name)}  ${formatBytes(size)}`);
-    session.print(join(flags.output, releaseName));
-    session.print(`root hash ${release.rootHash}`);
+    printMade(session, flags, "ashlar.build/v1", made);
   });
 }
