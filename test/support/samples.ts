@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -107,14 +107,28 @@ export interface RunResult {
 
 const DROP = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
 
+/**
+ * Puts the checkout where an ordinary user can reach it, wherever it is, in a mount namespace of its own, and goes on as
+ * that user.
+ */
+function asOrdinary(): string[] {
+  mkdirSync(REACHABLE, { recursive: true, mode: 0o755 });
+  const script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"';
+  return ["unshare", "-m", "sh", "-c", script, "sh", REPOSITORY, REACHABLE, "setpriv", ...DROP, "--no-new-privs"];
+}
+
+/** An empty directory that stays; nothing is ever in it outside of the namespace. */
+const REACHABLE = join(tmpdir(), "ashlar-checkout");
+
 /** The running command: the script at the root of the checkout, in a process group of its own. */
 export function startAshlar(args: readonly string[], options: RunOptions = {}): ChildProcess {
   const { cwd, env, umask, ordinary = false, wrapper = [] } = options;
+  const drops = ordinary && isRoot;
   const command = [
-    ...(ordinary && isRoot ? ["setpriv", ...DROP, "--no-new-privs"] : []),
+    ...(drops ? asOrdinary() : []),
     ...(umask === undefined ? [] : ["sh", "-c", `umask ${umask}; exec "$@"`, "sh"]),
     ...wrapper,
-    join(REPOSITORY, "ashlar"),
+    join(drops ? REACHABLE : REPOSITORY, "ashlar"),
     ...args,
   ];
   return spawn(command[0]!, command.slice(1), {
