@@ -14,7 +14,7 @@ export const text = (brief: string, placeholder: string) =>
 export const workersFlag = {
   kind: "parsed",
   parse: parseWorkers,
-  brief: "Threads that hash; the result does not depend on it (default: the processors, at most 8)",
+  brief: "Threads that hash; the result does not depend on it (default: one less than the processors, 1 to 8)",
   placeholder: "N",
   optional: true,
 } as const;

@@ -25,8 +25,13 @@ import type { Session } from "./session.ts";
 /** More than these do not pay: reading and decompressing the layers is the rest of the work. */
 const MAX_DEFAULT_WORKERS = 8;
 
+/** The thread that reads and writes takes a processor too: on two of them one worker is faster than two (measured). */
+function defaultWorkers(): number {
+  return Math.min(Math.max(availableParallelism() - 1, 1), MAX_DEFAULT_WORKERS);
+}
+
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
-  return createBlockHasher({ workers: workers ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS) });
+  return createBlockHasher({ workers: workers ?? defaultWorkers() });
 }
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */
