@@ -412,6 +412,8 @@ test("a file that changes, or cannot be read, is an error that names it", async 
   chmodSync(work, 0o755);
   const script = `
     import { readHostTree } from ${JSON.stringify(join(REPOSITORY, "core/src/node/host-tree.ts"))};
+    import { loadNativeCalls } from ${JSON.stringify(join(REPOSITORY, "core/src/node/native.ts"))};
+    loadNativeCalls(); // while the checkout can be read; it may lie in a home directory that others cannot enter
     process.setgid(65534); process.setuid(65534);
     for (const folder of ["etc", "usr"])
       try {

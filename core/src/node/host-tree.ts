@@ -12,7 +12,7 @@ import {
   readSync,
 } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { type ByteString, byteString, showBytes } from "../bytes/index.ts";
+import { type ByteString, byteString, oneLine, showBytes } from "../bytes/index.ts";
 import { FormatError, SourceError } from "../errors/index.ts";
 import type { HostTreeOptions } from "../ops/image/index.ts";
 import { assertRange, emptySource, type Source } from "../source/index.ts";
@@ -228,14 +228,21 @@ function xattrFailure(path: string, errno: number): SourceError {
 /** Bytes of getfattr's output. */
 const MAX_GETFATTR_OUTPUT = 1024 * 1024 * 1024;
 
-/** Path below `root` → xattrs, for all that have any; undefined where there is no getfattr. */
+/**
+ * Path below `root` → xattrs, for all that have any; undefined where there is no getfattr. Throws SourceError
+ * `xattrs-not-read` with what it complains of, since attributes left out would go unnoticed.
+ */
 export function runGetfattr(root: string): Map<ByteString, Xattrs> | undefined {
-  const { stdout, error } = spawnSync(
+  const { stdout, stderr, status, error } = spawnSync(
     "getfattr",
     ["--recursive", "--physical", "--no-dereference", "--dump", "--match=-", "--encoding=hex", "."],
-    { cwd: root, encoding: "latin1", maxBuffer: MAX_GETFATTR_OUTPUT, stdio: ["ignore", "pipe", "ignore"] },
+    { cwd: root, encoding: "latin1", maxBuffer: MAX_GETFATTR_OUTPUT, stdio: ["ignore", "pipe", "pipe"] },
   );
   if (error !== undefined) return undefined;
+  if (status !== 0)
+    throw new SourceError("xattrs-not-read", `${root}: ${oneLine(stderr.split("\n", 1)[0] ?? "getfattr failed")}`, {
+      path: root,
+    });
   const all = new Map<ByteString, Xattrs>();
   for (const block of stdout.split("\n\n")) {
     const [head, ...lines] = block.split("\n").filter((line) => line !== "");
