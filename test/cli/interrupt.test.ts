@@ -54,8 +54,8 @@ for (const [signal, code] of [
       const { status, signal: died, stderr, stdout } = await result;
       assert.ok(performance.now() - before < 5000, "it did not end soon");
       const left = existsSync(out) ? readdirSync(out) : [];
-      if (status === 0)
-        assert.deepEqual(digests(out), expected); // it was done already
+      // It was done already, or so nearly gone that nobody took the signal any more.
+      if (status === 0 || (died === signal && left.length > 0)) assert.deepEqual(digests(out), expected);
       else {
         assert.deepEqual(left, []);
         assert.equal(stdout, "");

@@ -29,6 +29,11 @@ export class Failed extends Error {
   }
 }
 
+/** Ends the process as it would end by itself. */
+function endNow(): void {
+  process.exit(process.exitCode ?? EXIT.ok);
+}
+
 function interruption(): { readonly signal: AbortSignal; exitCode(): number | undefined; dispose(): void } {
   const controller = new AbortController();
   let code: number | undefined;
@@ -44,8 +49,11 @@ function interruption(): { readonly signal: AbortSignal; exitCode(): number | un
     signal: controller.signal,
     exitCode: () => code,
     dispose() {
-      process.off("SIGINT", onSignal);
-      process.off("SIGTERM", onSignal);
+      for (const name of ["SIGINT", "SIGTERM"] as const) {
+        process.off(name, onSignal);
+        // What is done is done: a signal that comes now must not make a whole result look like an interrupted one.
+        if (!process.listeners(name).includes(endNow)) process.on(name, endNow);
+      }
     },
   };
 }
