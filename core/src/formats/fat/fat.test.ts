@@ -137,9 +137,12 @@ describe("FAT32", () => {
   });
 
   test("any names and contents come back", async () => {
-    const name = fc
-      .string({ unit: "grapheme", minLength: 1, maxLength: 40 })
-      .map((text) => text.replace(/[\p{Cc}"*/:<>?\\|]/gu, "_").replace(/[. ]$/, "_").replace(/^ /, "_"));
+    const name = fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }).map((text) =>
+      text
+        .replace(/[\p{Cc}"*/:<>?\\|]/gu, "_")
+        .replace(/[. ]$/, "_")
+        .replace(/^ /, "_"),
+    );
     const unique = fc.uniqueArray(name, { maxLength: 30, selector: foldName });
     await fc.assert(
       fc.asyncProperty(unique, fc.uint8Array({ maxLength: 5000 }), async (names, bytes) => {
