@@ -14,7 +14,6 @@ export { mergeSbat } from "./sbat.ts";
 export { MEASURED_SECTIONS } from "./sections.ts";
 export {
   assembleUki,
-  emitUki,
   type PlacedSection,
   SPARE_HEADERS,
   type Uki,

@@ -1,14 +1,7 @@
 /** Puts a UKI together: systemd's stub, then the sections that it looks for. */
 import { alignUp, decodeUtf8, encodeUtf8 } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import {
-  bytesSource,
-  chunksOf,
-  piecewiseSource,
-  type ReadOptions,
-  type Sink,
-  type Source,
-} from "../../source/index.ts";
+import { bytesSource, piecewiseSource, type ReadOptions, type Source } from "../../source/index.ts";
 import { checksumOffset, peChecksum } from "./checksum.ts";
 import {
   type Architecture,
@@ -149,11 +142,6 @@ export async function assembleUki(options: UkiOptions): Promise<Uki> {
     spareHeaders: Math.floor((headersSize - tableEnd(count)) / RawSectionHeader.size),
     checksum,
   };
-}
-
-/** Writes the UKI front to back. */
-export async function emitUki(uki: Uki, sink: Sink, options: ReadOptions = {}): Promise<void> {
-  for await (const chunk of chunksOf(uki.source, options)) await sink.write(chunk);
 }
 
 /** The stub starts it with LoadImage: an EFI application for the same machine. */
