@@ -1,7 +1,7 @@
 // "Write faults" of issue 3: the device is full or broken at every write, flush and rename of a run. The run says so with a
 // SinkError, leaves nothing behind, and the next one succeeds with the bytes of a run that nothing happened to.
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { constants, mkdirSync, readdirSync, rmSync } from "node:fs";
 import fsPromises, { type FileHandle, open } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
@@ -59,6 +59,9 @@ const filePrototype: Record<string, Method> = await (async () => {
   return Object.getPrototypeOf(handle) as Record<string, Method>;
 })();
 
+/** Flags of open(2) as a number: files without a name. */
+const isForWriting = (flags: unknown): boolean => typeof flags === "number" && (flags & constants.O_RDWR) !== 0;
+
 /** Files opened for writing: others are input. */
 const written = new WeakSet<FileHandle>();
 
@@ -85,7 +88,7 @@ async function withHost<T>(
     });
   }
   for (const name of ["mkdir", "rename", "rmdir", "unlink"]) replace(functions, name, () => true);
-  replace(functions, "open", (_, [, flags]) => flags === "wx+" || flags === "r");
+  replace(functions, "open", (_, [, flags]) => flags === "wx+" || flags === "r" || isForWriting(flags));
   for (const name of ["write", "truncate", "sync"])
     replace(filePrototype, name, (self) => written.has(self as FileHandle));
   syncBuiltinESMExports();

@@ -1,26 +1,11 @@
 /** Artifacts in a directory: written in a hidden one beside their final place, flushed, then renamed. */
-import { lstat, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SinkError } from "../errors/index.ts";
 import type { ArtifactStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
 import { createFile, makeDirectories, type OutputFile } from "./files.ts";
-import { makerOf, newMark } from "./process-mark.ts";
-
-const PREFIX = ".ashlar-partial-";
-/** Milliseconds after which a leftover is removed though nobody can say whether its maker still runs: no build takes a day. */
-const MAX_AGE = 24 * 60 * 60 * 1000;
-
-/** Removes what runs that were killed have left in `directory`. */
-async function removeLeftovers(directory: string): Promise<void> {
-  for (const name of await readdir(directory)) {
-    if (!name.startsWith(PREFIX)) continue;
-    const path = join(directory, name);
-    const maker = makerOf(name.slice(PREFIX.length));
-    const age = Date.now() - ((await lstat(path).catch(() => undefined))?.mtimeMs ?? 0);
-    if (maker === "ended" || (maker === "unknown" && age > MAX_AGE)) await rm(path, { recursive: true, force: true });
-  }
-}
+import { newPartialName, removeLeftovers } from "./leftovers.ts";
 
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
@@ -38,7 +23,7 @@ export interface ArtifactOptions {
 
 /** Opens `directory` (made where missing) for results; leftovers of runs that were killed are removed. */
 export async function openArtifacts(directory: string, { overwrite }: ArtifactOptions): Promise<ArtifactStore> {
-  const partial = join(directory, PREFIX + newMark());
+  const partial = join(directory, newPartialName());
   try {
     await makeDirectories(directory);
     await removeLeftovers(directory);

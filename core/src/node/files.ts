@@ -1,11 +1,12 @@
 /** Files and block devices as sources, and files as sparse sinks. */
 import { constants, readSync } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, mkdir, open, readFile, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { isZero } from "../bytes/index.ts";
 import { SinkError, SourceError } from "../errors/index.ts";
 import { assertRange, type RandomSink, type Source } from "../source/index.ts";
 import { readFailure, writeFailure } from "./errors.ts";
+import { newPartialName } from "./leftovers.ts";
 
 /** A source that holds something open. */
 export interface OpenSource extends Source {
@@ -161,14 +162,45 @@ export function* dataRuns(offset: number, bytes: Uint8Array): Generator<readonly
   if (start >= 0) yield [start, bytes.length];
 }
 
-/** Makes a file that must not exist yet. Every write skips whole blocks of zeros, so each place is to be written once. */
-export async function createFile(path: string): Promise<OutputFile> {
-  let handle: FileHandle;
+/** open(2): a file without a name. The value holds O_DIRECTORY, which differs between architectures. */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+/** What kernels and file systems without O_TMPFILE say. */
+const NO_TMPFILE = ["ENOTSUP", "EOPNOTSUPP", "EISDIR", "EINVAL", "ENOENT"];
+
+/**
+ * Makes a file in `directory` that has no name, so that no way of dying leaves it behind. Where the file system has no
+ * such thing, a name is there for a moment, one that `removeLeftovers` knows.
+ */
+export async function createUnnamedFile(directory: string): Promise<OutputFile> {
+  const path = join(directory, newPartialName());
+  if (process.platform === "linux")
+    try {
+      const handle = await open(directory, O_TMPFILE | constants.O_RDWR | constants.O_EXCL, 0o600);
+      return outputFile(handle, path);
+    } catch (error) {
+      if (!NO_TMPFILE.includes((error as NodeJS.ErrnoException).code ?? "")) throw writeFailure(path, error);
+    }
+  const file = await createFile(path);
   try {
-    handle = await open(path, "wx+");
+    await unlink(path);
+    return file;
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    throw writeFailure(path, error);
+  }
+}
+
+/** Makes a file that must not exist yet. */
+export async function createFile(path: string): Promise<OutputFile> {
+  try {
+    return outputFile(await open(path, "wx+"), path);
   } catch (error) {
     throw writeFailure(path, error);
   }
+}
+
+/** Every write skips whole blocks of zeros, so each place is to be written once. */
+function outputFile(handle: FileHandle, path: string): OutputFile {
   async function attempt<T>(action: () => Promise<T>): Promise<T> {
     try {
       return await action();

@@ -1,10 +1,6 @@
-/** Temporary files that have no name: unlinked as soon as they are open, so that no way of dying leaves one behind. */
-import { randomBytes } from "node:crypto";
-import { rm, unlink } from "node:fs/promises";
-import { join } from "node:path";
+/** Temporary files that have no name, so that no way of dying leaves one behind. */
 import { assertRange, type ScratchSpace } from "../source/index.ts";
-import { writeFailure } from "./errors.ts";
-import { createFile } from "./files.ts";
+import { createUnnamedFile } from "./files.ts";
 
 /** Appended bytes are collected up to this many before they are written. */
 const BUFFER_SIZE = 1024 * 1024;
@@ -13,15 +9,7 @@ const BUFFER_SIZE = 1024 * 1024;
 export function fileScratch(directory: string): ScratchSpace {
   return {
     async create() {
-      const path = join(directory, `.ashlar-${randomBytes(8).toString("hex")}`);
-      const file = await createFile(path);
-      try {
-        await unlink(path);
-      } catch (error) {
-        await file.close().catch(() => undefined);
-        await rm(path, { force: true }).catch(() => undefined);
-        throw writeFailure(path, error);
-      }
+      const file = await createUnnamedFile(directory);
       const buffer = new Uint8Array(BUFFER_SIZE);
       let buffered = 0;
       let written = 0;
