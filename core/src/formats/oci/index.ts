@@ -11,15 +11,18 @@ export {
 export { type Compression, MAX_DOCUMENT_SIZE, MAX_LAYERS } from "./format.ts";
 export { type ClosableSource, type FileTree, openLayout, sourceBlob } from "./layout.ts";
 export {
+  type ArtifactManifest,
   type Descriptor,
   type ImageConfig,
   type Index,
   type Layer,
   type Manifest,
   type Platform,
+  parseArtifactManifest,
   parseConfig,
   parseIndex,
   parseManifest,
 } from "./read.ts";
+export type { PutOptions, PutResult, ReferrersOptions, Repository } from "./repository.ts";
 export { formatPlatform, matchesPlatform, parsePlatform, readManifest, type SelectedManifest } from "./select.ts";
 export { type BlobStore, type BlobStream, type ImageStore, readBlob, type Selector, verifiedLength } from "./store.ts";

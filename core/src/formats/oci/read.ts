@@ -27,6 +27,8 @@ export interface Descriptor {
   /** Bytes. */
   readonly size: number;
   readonly platform?: Platform | undefined;
+  /** Of the manifest behind it, where an index or a list of referrers says it. */
+  readonly artifactType?: string | undefined;
   readonly annotations: Readonly<Record<string, string>>;
 }
 
@@ -48,6 +50,18 @@ export interface Manifest {
   readonly annotations: Readonly<Record<string, string>>;
 }
 
+/** Any manifest: an image's, or that of an artifact such as a release or a signature (manifest.md). */
+export interface ArtifactManifest {
+  readonly mediaType: string | undefined;
+  /** What the artifact is: its artifactType, else the media type of its config. */
+  readonly artifactType: string;
+  readonly config: Descriptor;
+  readonly layers: readonly Descriptor[];
+  /** The manifest that this one says something about. */
+  readonly subject: Descriptor | undefined;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
 export interface ImageConfig extends Platform {
   /** RFC 3339, as it is written. */
   readonly created: string | undefined;
@@ -66,6 +80,7 @@ const RawDescriptor = v.looseObject({
   digest: v.string(),
   size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   platform: v.nullish(RawPlatform),
+  artifactType: optionalText,
   annotations: Annotations,
 });
 type RawDescriptor = v.InferOutput<typeof RawDescriptor>;
@@ -80,8 +95,10 @@ const RawIndex = v.looseObject({
 const RawManifest = v.looseObject({
   schemaVersion: v.literal(2),
   mediaType: optionalText,
+  artifactType: optionalText,
   config: RawDescriptor,
   layers: v.nullish(v.array(RawDescriptor)),
+  subject: v.nullish(RawDescriptor),
   annotations: Annotations,
 });
 
@@ -111,30 +128,39 @@ export function parseIndex(bytes: Uint8Array, what: string): Index {
   };
 }
 
-/**
- * Errors as {@link parseIndex}, with `bad-manifest`; UnsupportedError `media-type` for what is no image of ours, with
- * media type and digest.
- */
-export function parseManifest(bytes: Uint8Array, what: string): Manifest {
+/** A manifest, whatever it is of. Errors as {@link parseIndex}, with `bad-manifest`. */
+export function parseArtifactManifest(bytes: Uint8Array, what: string): ArtifactManifest {
   const document = parseDocument(bytes, what);
   refuse(document, ["manifests", "fsLayers"], "bad-manifest", `${what}: a manifest must not have`);
   const raw = checkDocument(RawManifest, document, "bad-manifest", what);
   assertMediaType(raw.mediaType, isManifestType, "bad-manifest", what);
   const config = descriptor(raw.config);
-  if (!isConfigType(config.mediaType))
-    throw new UnsupportedError(
-      "media-type",
-      `${what}: not a container image: its config ${config.digest} has media type ${show(config.mediaType)}`,
-    );
   const layers = raw.layers ?? [];
   if (layers.length > MAX_LAYERS)
     throw new FormatError("too-large", `${what} has ${layers.length} layers, more than ${MAX_LAYERS}`);
   return {
     mediaType: raw.mediaType ?? undefined,
+    artifactType: raw.artifactType ?? config.mediaType,
     config,
-    layers: layers.map((layer, index) => parseLayer(descriptor(layer), `${what}: layer ${index + 1}`)),
+    layers: layers.map(descriptor),
+    subject: raw.subject ? descriptor(raw.subject) : undefined,
     annotations: raw.annotations ?? {},
   };
+}
+
+/**
+ * The manifest of an image. Errors as {@link parseArtifactManifest}; UnsupportedError `media-type` for what is no image
+ * of ours, with media type and digest.
+ */
+export function parseManifest(bytes: Uint8Array, what: string): Manifest {
+  const { mediaType, config, layers, annotations } = parseArtifactManifest(bytes, what);
+  if (!isConfigType(config.mediaType))
+    throw new UnsupportedError(
+      "media-type",
+      `${what}: not a container image: its config ${config.digest} has media type ${show(config.mediaType)}`,
+    );
+  const read = layers.map((layer, index) => parseLayer(layer, `${what}: layer ${index + 1}`));
+  return { mediaType, config, layers: read, annotations };
 }
 
 function parseLayer(layer: Descriptor, what: string): Layer {
@@ -216,6 +242,7 @@ function descriptor(raw: RawDescriptor): Descriptor {
     digest: parseDigest(raw.digest),
     size: raw.size,
     platform: raw.platform ? { ...raw.platform, variant: raw.platform.variant ?? undefined } : undefined,
+    ...(raw.artifactType ? { artifactType: raw.artifactType } : {}),
     annotations: raw.annotations ?? {},
   };
 }
