@@ -1,7 +1,7 @@
 # What the cached Debian roots are made of. Sourced after common.sh.
 # A root's file name carries a hash of its recipe, so a changed list makes a new root and never meets an old one.
 
-ROOTS="tools trixie bookworm"
+ROOTS="tools trixie bookworm selinux"
 
 # recipe NAME: the arguments of mmdebstrap, one a line; the last is the suite.
 recipe() {
@@ -12,12 +12,16 @@ recipe() {
       set -- --aptopt='Acquire::Check-Valid-Until "false"' \
         --include=erofs-utils,umoci,skopeo,cryptsetup-bin,systemd,systemd-container,systemd-repart,systemd-tpm,systemd-ukify \
         --include=qemu-system-x86,ovmf,fdisk,dosfstools,e2fsprogs,mtools,attr,binutils,cpio,xz-utils,zstd \
+        --include=composefs,fsverity,policycoreutils,selinux-utils \
         sid ;;
     trixie)
       # Since trixie veritysetup's generator and service are a package of their own.
       set -- --include="$DEVICE_PACKAGES,systemd-cryptsetup" trixie ;;
     bookworm)
       set -- --include="$DEVICE_PACKAGES" bookworm ;;
+    selinux)
+      # A system with an SELinux policy installed. Sid's policy does not build with sid's own libsemanage.
+      set -- --include=selinux-policy-default,systemd trixie ;;
     *) die "no such root: $1 (known: $ROOTS)" ;;
   esac
   printf '%s\n' --variant=minbase \
