@@ -1,10 +1,11 @@
 # What the cached Debian roots are made of. Sourced after common.sh.
 # A root's file name carries a hash of its recipe, so a changed list makes a new root and never meets an old one.
 
-ROOTS="tools trixie bookworm selinux"
+ROOTS="tools trixie trixie-arm64 bookworm selinux"
 
 # recipe NAME: the arguments of mmdebstrap, one a line; the last is the suite.
 recipe() {
+  variant=minbase
   case $1 in
     tools)
       # sid: the newest peers to be compared with. Its Release file may be past its date on a mirror that is not fresh.
@@ -16,15 +17,24 @@ recipe() {
         sid ;;
     trixie)
       # Since trixie veritysetup's generator and service are a package of their own.
-      set -- --include="$DEVICE_PACKAGES,systemd-cryptsetup" trixie ;;
+      set -- --include="$(device_packages amd64),systemd-cryptsetup" trixie ;;
+    trixie-arm64)
+      # Its programs do not run here, so packages are unpacked and no more; the hooks do what their scripts would have done.
+      variant=extract
+      set -- --architectures=arm64 --include='?essential' --include="$(device_packages arm64),systemd-cryptsetup" \
+        --extract-hook='for name in passwd group; do cp "$1/usr/share/base-passwd/$name.master" "$1/etc/$name"; done' \
+        --extract-hook='sed "s/:.*/:*:20000:0:99999:7:::/" "$1/etc/passwd" >"$1/etc/shadow"' \
+        --extract-hook='chmod 640 "$1/etc/shadow"; chgrp 42 "$1/etc/shadow"' \
+        --extract-hook='depmod -b "$1" "$(basename "$1"/usr/lib/modules/*)"' \
+        trixie ;;
     bookworm)
-      set -- --include="$DEVICE_PACKAGES" bookworm ;;
+      set -- --include="$(device_packages amd64)" bookworm ;;
     selinux)
       # A system with an SELinux policy installed. Sid's policy does not build with sid's own libsemanage.
       set -- --include=selinux-policy-default,systemd trixie ;;
     *) die "no such root: $1 (known: $ROOTS)" ;;
   esac
-  printf '%s\n' --variant=minbase \
+  printf '%s\n' --variant=$variant \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*/LC_MESSAGES/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -32,9 +42,11 @@ recipe() {
     "$@"
 }
 
-# A small Debian that boots: what an image author would install, no more.
-DEVICE_PACKAGES=systemd,systemd-sysv,systemd-boot-efi,linux-image-cloud-amd64,udev,dbus,kmod,e2fsprogs,dmsetup,login,passwd
-DEVICE_PACKAGES=$DEVICE_PACKAGES,util-linux,iproute2,procps,attr,zstd,less
+# device_packages ARCHITECTURE: a small Debian that boots: what an image author would install, no more.
+device_packages() {
+  printf %s "systemd,systemd-sysv,systemd-boot-efi,linux-image-cloud-$1,udev,dbus,kmod,e2fsprogs,dmsetup,login,passwd,"
+  printf %s util-linux,iproute2,procps,attr,zstd,less
+}
 
 # root_path NAME: where the root is, or would be. `tools` is a directory, the others are tar files.
 root_path() {

@@ -44,7 +44,9 @@ export function ashlarOk(args: readonly string[], options?: AshlarOptions): Ashl
 
 /** The parts of release.json that tests look at. */
 export interface ReleaseFile {
+  readonly architecture: string;
   readonly rootHash: string;
+  readonly inputs: readonly { readonly name: string; readonly digest: string }[];
   readonly kernelVersion: string;
   readonly artifacts: readonly {
     readonly role: string;

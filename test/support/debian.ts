@@ -9,7 +9,7 @@ import { archiveLayout, type ImageInput, type LayerInput, type LayoutOptions, wr
 import { cacheDirectory, makeRoot } from "./roots.ts";
 import { opaque, type TarEntry, tarBytes, whiteout } from "./tar.ts";
 
-export type Suite = "trixie" | "bookworm";
+export type Suite = "trixie" | "trixie-arm64" | "bookworm";
 
 export const LABELS = {
   "org.opencontainers.image.title": "ashlar-test",
@@ -76,7 +76,7 @@ export function debianImage(
     { tar: tarBytes(lastLayer()), compression: "zstd" },
     ...extraLayers.map((entries) => ({ tar: tarBytes(entries) })),
   ];
-  return { layers, labels };
+  return { layers, labels, architecture: suite === "trixie-arm64" ? "arm64" : "amd64" };
 }
 
 export function blobContent(name: string): Uint8Array {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 export const REPOSITORY = join(import.meta.dirname, "../..");
 export const IN_TOOLS = join(REPOSITORY, "scripts/lib/in-tools");
 
-export type RootName = "tools" | "trixie" | "bookworm" | "selinux";
+export type RootName = "tools" | "trixie" | "trixie-arm64" | "bookworm" | "selinux";
 
 /** Path of a root that is in the cache already: a directory for `tools`, else a tar file. */
 export function findRoot(name: RootName): string | undefined {
