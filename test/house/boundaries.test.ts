@@ -23,9 +23,11 @@ const SIBLINGS: Readonly<Record<string, readonly string[]>> = { composefs: ["ero
 
 /** npm packages that `core` may import, and where. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  "@noble/ciphers": ["node"],
   "@noble/hashes": ["hash"],
   "smol-toml": ["ops"],
   valibot: ["formats", "ops"],
+  yaml: ["ops"],
   "@bokuweb/zstd-wasm": ["node"],
   fflate: ["node"],
   koffi: ["node"],

@@ -9,12 +9,14 @@ import {
   crc32,
   crc32cRegister,
   formatUuid,
+  fromBase64,
   fromHex,
   fromUtf8,
   isZero,
   parseUuid,
   showBytes,
   swapGuid,
+  toBase64,
   toHex,
   uuidFromHash,
 } from "./index.ts";
@@ -67,4 +69,30 @@ test("CRCs have the values of their standards", () => {
 test("alignUp is right past 2^31", () => {
   assert.equal(alignUp(2 ** 40 + 1, 4096), 2 ** 40 + 4096);
   assert.deepEqual(concatBytes(Uint8Array.of(1), Uint8Array.of(), Uint8Array.of(2, 3)), Uint8Array.of(1, 2, 3));
+});
+
+test("base64: as Buffer writes it, and nothing else is read", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+      const text = toBase64(bytes);
+      assert.equal(text, Buffer.from(bytes).toString("base64"));
+      assert.deepEqual(fromBase64(text), bytes);
+    }),
+  );
+  for (const text of [
+    "A",
+    "AA",
+    "AAA",
+    "AA=A",
+    "A===",
+    "====",
+    "QR==",
+    "QUJ=",
+    "QQ==\n",
+    " QQ=",
+    "Q-==",
+    "QQ==QQ==",
+    "é===",
+  ])
+    assert.throws(() => fromBase64(text), { code: "bad-base64" }, text);
 });

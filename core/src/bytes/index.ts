@@ -1,3 +1,4 @@
+export * from "./base64.ts";
 export * from "./bytes.ts";
 export * from "./crc.ts";
 export * from "./cursor.ts";

@@ -1,9 +1,18 @@
 export { openArtifacts } from "./artifacts.ts";
 export { createBlockHasher } from "./block-hasher.ts";
+export { type CommandSignerOptions, commandSigner } from "./command-signer.ts";
 export { createCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
 export { type Extracted, extractTree } from "./extract.ts";
 export { createFile, type OpenSource, openFile } from "./files.ts";
 export { nodeHashes } from "./hashes.ts";
 export { nodeFiles } from "./host-files.ts";
+export {
+  type AskPassword,
+  generateKey,
+  type NewKey,
+  type NewKeyType,
+  nodeVerifier,
+  openPrivateKey,
+} from "./keys.ts";
 export { fileScratch } from "./scratch.ts";

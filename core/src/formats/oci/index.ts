@@ -12,6 +12,7 @@ export { type Compression, MAX_DOCUMENT_SIZE, MAX_LAYERS } from "./format.ts";
 export { type ClosableSource, type FileTree, openLayout, sourceBlob } from "./layout.ts";
 export {
   type ArtifactManifest,
+  checkDocument,
   type Descriptor,
   type ImageConfig,
   type Index,
@@ -20,6 +21,7 @@ export {
   type Platform,
   parseArtifactManifest,
   parseConfig,
+  parseDocument,
   parseIndex,
   parseManifest,
 } from "./read.ts";
