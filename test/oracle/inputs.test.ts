@@ -23,7 +23,6 @@ import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 import { isAshlarError } from "../../core/src/errors/index.ts";
-import { exportContainerImage } from "../../core/src/node/containers-storage.ts";
 import { readHostTree, runGetfattr } from "../../core/src/node/host-tree.ts";
 import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "../../core/src/node/index.ts";
 import { type Input, type InputOptions, parseReference, readInput } from "../../core/src/ops/image/index.ts";
@@ -428,38 +427,6 @@ test("a file that changes, or cannot be read, is an error that names it", async 
     stdout,
     /^no-permission .*\/etc\/issue: permission denied\nno-permission .*\/usr\/secret: permission denied\n$/,
     stderr,
-  );
-});
-
-test("containers-storage: asks skopeo or podman, and says what is missing", async (t) => {
-  const work = folder(t);
-  const path = process.env["PATH"];
-  t.after(() => {
-    process.env["PATH"] = path;
-  });
-  process.env["PATH"] = work;
-  await assert.rejects(exportContainerImage("x"), fails("no-container-tool"));
-  const { top } = await writeLayout(join(work, "layout"), { layers: [{ tar: tarBytes([file("a")]) }] });
-  const manifest = JSON.parse(readFileSync(join(work, "layout/blobs", top.digest.replace(":", "/")), "utf8"));
-  process.env["PATH"] = `${work}:${path}`;
-  // Stands in for skopeo: what it is asked for is what skopeo(1) documents.
-  writeFileSync(
-    join(work, "skopeo"),
-    `#!/bin/sh
-for last; do before=$here; here=$last; done
-[ "$before" = containers-storage:localhost/a:1 ] || { echo 'time="…" level=fatal msg="no such image"' >&2; exit 1; }
-to=\${here#oci:}
-cp -r ${join(work, "layout")} "\${to%:latest}"
-`,
-    { mode: 0o755 },
-  );
-  assert.deepEqual([...(await list("containers-storage:localhost/a:1")).keys()], ["", "a"]);
-  const digest = await withInput("containers-storage:localhost/a:1", {}, async (input) => input.digest);
-  assert.equal(digest, manifest.config.digest, "the image id");
-  await assert.rejects(list("containers-storage:localhost/b"), fails("containers-storage"));
-  assert.deepEqual(
-    readdirSync(tmpdir()).filter((name) => name.startsWith(".ashlar-image-")),
-    [],
   );
 });
 

@@ -5,10 +5,9 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
-import { after, before, type TestContext, test } from "node:test";
+import { after, before, test } from "node:test";
 import { ashlarOk, type ReleaseFile, readRelease } from "../support/ashlar.ts";
-import { oracle, requireOracle } from "../support/oracle.ts";
+import { oracle, requireOracle, requireRoot } from "../support/oracle.ts";
 
 const MIB = 1024 * 1024;
 const SIZES = ["--esp-size", "300M", "--slot-size", "512M", "--var-size", "64M"];
@@ -48,14 +47,6 @@ export interface CheckedBuild {
   layout(): Promise<string>;
   /** More arguments of `ashlar build`. */
   flags?(): Promise<readonly string[]>;
-}
-
-/** Skips at home, fails in CI: for what needs root rather than a program. */
-function requireRoot(t: TestContext): boolean {
-  if (process.getuid?.() === 0) return true;
-  if (process.env["CI"]) throw new Error("needs root");
-  t.skip("needs root");
-  return false;
 }
 
 /** `Machine` of the COFF header, whose place is at 0x3c of the DOS header; the signature comes before it. */

@@ -62,6 +62,14 @@ export function requireOracle(
   return undefined;
 }
 
+/** Skips at home, fails in CI: for what needs root rather than a program. */
+export function requireRoot(t: TestContext): boolean {
+  if (process.getuid?.() === 0) return true;
+  if (process.env["CI"]) throw new Error("needs root");
+  t.skip("needs root");
+  return false;
+}
+
 // An ordinary user's PATH lacks sbin; systemd keeps some tools in a folder of its own.
 const PROGRAM_FOLDERS = ["/usr/sbin", "/usr/bin", "/usr/lib/systemd"];
 
