@@ -5,6 +5,7 @@ import { buildDiskCommand } from "./commands/build.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
+import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { sealCommand } from "./commands/seal.ts";
@@ -21,6 +22,7 @@ const routes = buildRouteMap({
     inspect: inspectCommand,
     diff: diffCommand,
     lint: lintCommand,
+    fsverity: fsverityRoutes,
     completion: completionCommand,
   },
   docs: {

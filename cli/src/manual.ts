@@ -55,9 +55,17 @@ function toRoff(title: string, brief: string, help: string): string {
 
 /** Brief descriptions by command, from the same place as `--help` has them. */
 function briefs(app: Application<CommandContext>): Map<string, string> {
-  const { root } = app;
-  if (!("getAllEntries" in root)) return new Map();
-  return new Map(root.getAllEntries().map(({ name, target }) => [`ashlar ${name.original}`, target.brief]));
+  const found = new Map<string, string>();
+  function visit(target: Application<CommandContext>["root"], route: string): void {
+    if (!("getAllEntries" in target)) return;
+    for (const entry of target.getAllEntries()) {
+      const name = `${route} ${entry.name.original}`;
+      found.set(name, entry.target.brief);
+      visit(entry.target, name);
+    }
+  }
+  visit(app.root, "ashlar");
+  return found;
 }
 
 /** The pages of all commands that `--help` lists. */

@@ -1,4 +1,5 @@
 /** Values of flags. Each throws an Error whose message stricli shows with the flag's name. */
+import { fromHex } from "@ashlar/core/bytes";
 
 const SIZE = /^(\d+)([KMGT]?)(i?B)?$/i;
 const FACTORS: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
@@ -36,6 +37,19 @@ export function parseSalt(text: string): string {
   if (text === "-") return "";
   if (!/^([0-9a-fA-F]{2}){1,256}$/.test(text)) throw new Error(`not a salt of 1 to 256 bytes in hexadecimal: ${text}`);
   return text.toLowerCase();
+}
+
+/** As `fsverity digest --salt` takes it. */
+export function parseFsveritySalt(text: string): Uint8Array {
+  if (!/^([0-9a-fA-F]{2}){0,32}$/.test(text)) throw new Error(`not a salt of up to 32 bytes in hexadecimal: ${text}`);
+  return fromHex(text.toLowerCase());
+}
+
+export function parseFsverityBlockSize(text: string): number {
+  const size = Number(text);
+  if (![1024, 2048, 4096, 8192, 16384, 32768, 65536].includes(size))
+    throw new Error(`not a power of two from 1024 to 65536: ${text}`);
+  return size;
 }
 
 export function parseSectorSize(text: string): 512 | 4096 {

@@ -1,0 +1,10 @@
+export { ALGORITHM_NUMBERS, MAX_BLOCK_SIZE, MAX_SALT_SIZE, MIN_BLOCK_SIZE, RawDescriptor } from "./format.ts";
+export {
+  assertFsverityParameters,
+  defaultFsverity,
+  type FsverityParameters,
+  layoutMerkleTree,
+  type MerkleLayout,
+} from "./geometry.ts";
+export { type Measurement, type MeasureOptions, measureBytes, measureSource } from "./measure.ts";
+export { assertFsverityDigest, type FsveritySourceOptions, verifiedFsveritySource } from "./verified.ts";

@@ -1,0 +1,175 @@
+/** The digest of a file, in one pass and constant memory, and its Merkle tree on the way. */
+import { alignUp } from "../../bytes/index.ts";
+import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
+import { CHUNK_SIZE, passingChunksOf, type RandomSink, type Source } from "../../source/index.ts";
+import { ALGORITHM_NUMBERS, DESCRIPTOR_VERSION, RawDescriptor } from "./format.ts";
+import { assertFsverityParameters, blockHash, type FsverityParameters, layoutMerkleTree } from "./geometry.ts";
+
+export interface Measurement {
+  /** What the kernel's FS_IOC_MEASURE_VERITY gives: the hash of the descriptor. */
+  readonly digest: Uint8Array;
+  /** The 256 bytes that are hashed into the digest. */
+  readonly descriptor: Uint8Array;
+}
+
+/** The descriptor of a file, without a signature. */
+export function encodeDescriptor(
+  { algorithm, blockSize, salt }: FsverityParameters,
+  dataSize: number,
+  rootHash: Uint8Array,
+): Uint8Array {
+  return RawDescriptor.encode({
+    version: DESCRIPTOR_VERSION,
+    algorithm: ALGORITHM_NUMBERS[algorithm],
+    blockBits: Math.log2(blockSize),
+    saltSize: salt.length,
+    signatureSize: 0,
+    dataSize,
+    rootHash,
+    salt,
+    reserved: new Uint8Array(0),
+  });
+}
+
+export function measurementOf(
+  parameters: FsverityParameters,
+  dataSize: number,
+  rootHash: Uint8Array,
+  hashes: Hashes,
+): Measurement {
+  const descriptor = encodeDescriptor(parameters, dataSize, rootHash);
+  return { descriptor, digest: hashes.hash(parameters.algorithm, descriptor) };
+}
+
+/** Gets each block of the tree once, filled up with zeros, in order within a level. It may be reused afterwards. */
+type OnTreeBlock = (level: number, index: number, block: Uint8Array) => void | Promise<void>;
+
+/** A block of each level at a time, from the digests of the file's blocks to the root hash. */
+class TreeBuilder {
+  private readonly levels: { readonly block: Uint8Array; used: number; flushed: number }[] = [];
+  private readonly hashed: ReturnType<typeof blockHash>;
+  private readonly salted: Uint8Array;
+  private readonly hashes: Hashes;
+  private readonly onBlock: OnTreeBlock | undefined;
+  /** Blocks that `onBlock` has yet to be done with. */
+  private pending: Promise<void> | undefined;
+
+  constructor(parameters: FsverityParameters, hashes: Hashes, onBlock?: OnTreeBlock) {
+    this.hashed = blockHash(parameters);
+    this.salted = new Uint8Array(this.hashed.salt.length + parameters.blockSize);
+    this.salted.set(this.hashed.salt);
+    this.hashes = hashes;
+    this.onBlock = onBlock;
+  }
+
+  /** The digest of a block of the file or of the tree; what is missing of it is zeros. */
+  hash(block: Uint8Array): Uint8Array {
+    const { algorithm, salt, blockSize } = this.hashed;
+    if (salt.length === 0 && block.length === blockSize) return this.hashes.hash(algorithm, block);
+    this.salted.set(block, salt.length);
+    this.salted.fill(0, salt.length + block.length);
+    return this.hashes.hash(algorithm, this.salted);
+  }
+
+  /** @param digests of blocks of the file, in order */
+  add(digests: Uint8Array, level = 0): void {
+    const { algorithm, blockSize } = this.hashed;
+    const digestSize = DIGEST_SIZES[algorithm];
+    for (let at = 0; at < digests.length; at += digestSize) {
+      this.levels[level] ??= { block: new Uint8Array(blockSize), used: 0, flushed: 0 };
+      const here = this.levels[level]!; // set above
+      if (here.used === blockSize) this.flush(level); // not before there is more: a full block may be the top one
+      here.block.set(digests.subarray(at, at + digestSize), here.used);
+      here.used += digestSize;
+    }
+  }
+
+  private flush(level: number): void {
+    const here = this.levels[level]!; // the caller's level is there
+    here.block.fill(0, here.used);
+    if (this.onBlock !== undefined) {
+      const copy = here.block.slice();
+      const { flushed } = here;
+      const before = this.pending ?? Promise.resolve();
+      this.pending = before.then(() => this.onBlock?.(level, flushed, copy));
+      this.pending.catch(() => {}); // thrown by `settled`
+    }
+    here.used = 0;
+    here.flushed++;
+    this.add(this.hash(here.block), level + 1);
+  }
+
+  /** All zeros for a file of no bytes. */
+  rootHash(): Uint8Array {
+    const digestSize = DIGEST_SIZES[this.hashed.algorithm];
+    for (let level = 0; level < this.levels.length; level++) {
+      const here = this.levels[level]!; // below the length
+      if (here.flushed === 0 && here.used === digestSize) return here.block.slice(0, digestSize);
+      this.flush(level);
+    }
+    return new Uint8Array(digestSize);
+  }
+
+  /** Resolves when `onBlock` is done with every block so far. */
+  async settled(): Promise<void> {
+    await this.pending;
+  }
+}
+
+/** Digest of bytes in memory, at once. */
+export function measureBytes(bytes: Uint8Array, parameters: FsverityParameters, hashes: Hashes): Measurement {
+  assertFsverityParameters(parameters);
+  const builder = new TreeBuilder(parameters, hashes);
+  for (let at = 0; at < bytes.length; at += parameters.blockSize)
+    builder.add(builder.hash(bytes.subarray(at, at + parameters.blockSize)));
+  return measurementOf(parameters, bytes.length, builder.rootHash(), hashes);
+}
+
+export interface MeasureOptions {
+  readonly hashes: Hashes;
+  /** Hashes the blocks of the file. Default: `hashes`, on the calling thread. */
+  readonly blockHasher?: BlockHasher | undefined;
+  /** Gets the Merkle tree, as `layoutMerkleTree` lays it out. */
+  readonly tree?: RandomSink | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** @param amount bytes hashed since the last call */
+  readonly onProgress?: ((amount: number) => void) | undefined;
+}
+
+/** Sources up to this many bytes are read at once and hashed on the calling thread: most files of a system are. */
+const SMALL = 64 * 1024;
+
+/** Digest of a source, read once. Throws RangeError for bad parameters, and what the source and the sink throw. */
+export async function measureSource(
+  source: Source,
+  parameters: FsverityParameters,
+  options: MeasureOptions,
+): Promise<Measurement> {
+  const { hashes, blockHasher, tree, signal, onProgress } = options;
+  if (source.size <= SMALL && tree === undefined) {
+    const measured = measureBytes(await source.read(0, source.size, { signal }), parameters, hashes);
+    onProgress?.(source.size);
+    return measured;
+  }
+  assertFsverityParameters(parameters);
+  const { blockSize } = parameters;
+  const layout = layoutMerkleTree(source.size, parameters);
+  const builder = new TreeBuilder(
+    parameters,
+    hashes,
+    tree && ((level, index, block) => tree.writeAt(layout.levels[level]!.offset + index * blockSize, block)),
+  );
+  const chunkSize = Math.min(CHUNK_SIZE, alignUp(source.size, blockSize)); // a multiple of every block size
+  for await (const chunk of passingChunksOf(source, { signal, chunkSize })) {
+    const whole = chunk.length - (chunk.length % blockSize);
+    if (blockHasher === undefined)
+      for (let at = 0; at < whole; at += blockSize) builder.add(builder.hash(chunk.subarray(at, at + blockSize)));
+    else if (whole > 0) builder.add(await blockHasher.hashBlocks(chunk.subarray(0, whole), blockHash(parameters)));
+    if (whole < chunk.length) builder.add(builder.hash(chunk.subarray(whole)));
+    await builder.settled();
+    onProgress?.(chunk.length);
+  }
+  const rootHash = builder.rootHash();
+  await builder.settled();
+  return measurementOf(parameters, source.size, rootHash, hashes);
+}
