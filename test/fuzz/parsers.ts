@@ -22,6 +22,7 @@ import {
   parseManifest,
   selectDockerImage,
 } from "../../core/src/formats/oci/index.ts";
+import { encodeRecipe, openPack, parseRecipe, readPackShape } from "../../core/src/formats/pack/index.ts";
 import { assembleUki } from "../../core/src/formats/pe/index.ts";
 import { readTar } from "../../core/src/formats/tar/index.ts";
 import {
@@ -33,7 +34,7 @@ import {
   verifiedSource,
 } from "../../core/src/formats/verity/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
-import { nodeHashes } from "../../core/src/node/index.ts";
+import { decompressFrame, nodeHashes } from "../../core/src/node/index.ts";
 import { architectureOf } from "../../core/src/ops/build/architecture.ts";
 import { composeCommandLine, readKargs } from "../../core/src/ops/build/kargs.ts";
 import { normalise, readOsRelease } from "../../core/src/ops/build/normalise.ts";
@@ -57,9 +58,12 @@ import {
   gptSeeds,
   longLinkCpio,
   noteElf,
+  packSeeds,
   paxArchive,
   peImage,
   peSeed,
+  recipeOfRuns,
+  recipeSeeds,
   type Seed,
   stubBytes,
   tarSeeds,
@@ -539,6 +543,29 @@ export const PARSERS: readonly Parser[] = [
       yield shape("key of lines", JSON.stringify({ ...RELEASE, options: { "a\nb": null } }));
     },
     read: async (bytes) => parseRelease(bytes, "release.json"),
+  },
+  {
+    name: "pack",
+    mutants: binary(packSeeds),
+    async read(bytes) {
+      const source = bytesSource(bytes);
+      const pack = await openPack(source, await readPackShape(source, "pack"), "pack");
+      const { offset, size, blocks } = pack.frame(pack.frameCount - 1);
+      assert.ok(offset + size <= bytes.length);
+      decompressFrame(bytes.subarray(offset, offset + size), blocks * pack.parameters.blockSize, "frame");
+      await pack.readLeaves(pack.blocks - 1, 1);
+    },
+  },
+  {
+    name: "recipe",
+    mutants: binary(recipeSeeds),
+    *shapes() {
+      yield shape("many runs", recipeOfRuns(2 ** 20));
+    },
+    async read(bytes) {
+      const recipe = parseRecipe(bytes, "recipe");
+      assert.ok(encodeRecipe(recipe).length === bytes.length);
+    },
   },
   {
     name: "package databases",

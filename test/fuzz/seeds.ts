@@ -30,6 +30,17 @@ import { RawBootSector, RawEntry, RawInfoSector, RawLongName } from "../../core/
 import { fatSource, planFat } from "../../core/src/formats/fat/index.ts";
 import { encodeGpt, partitionType, RawGptEntry, RawGptHeader, RawMbr } from "../../core/src/formats/gpt/index.ts";
 import {
+  encodeRecipe,
+  packWriter,
+  RawLeavesHeader,
+  RawPackEntry,
+  RawRecipeHeader,
+  RawSeekEntry,
+  RawSeekFooter,
+  RawSkippableHeader,
+  readPackShape,
+} from "../../core/src/formats/pack/index.ts";
+import {
   copyFields,
   RawDataDirectory,
   RawDebugEntry,
@@ -42,7 +53,9 @@ import { RawGnuTail, RawHeader } from "../../core/src/formats/tar/format.ts";
 import { encodeTar, encodeTarHeader, TAR_END } from "../../core/src/formats/tar/index.ts";
 import { headerChecksums } from "../../core/src/formats/tar/numbers.ts";
 import { encodePaxRecord } from "../../core/src/formats/tar/pax.ts";
-import { bytesSource, memorySink } from "../../core/src/source/index.ts";
+import { inlineBlockHasher } from "../../core/src/hash/index.ts";
+import { createFrameCompressor, nodeHashes } from "../../core/src/node/index.ts";
+import { bytesSource, forwardSink, memorySink } from "../../core/src/source/index.ts";
 import {
   attributes,
   type Directory,
@@ -529,4 +542,59 @@ export function noteElf(count: number, name: Uint8Array, description: Uint8Array
     ...{ physicalAddress: 0n as never, memorySize: 0n as never, alignment: 0n as never },
   });
   return concatBytes(headers, ...Array.from({ length: count }, () => one), content);
+}
+
+const PACK_PARAMETERS = { algorithm: "sha256", salt: Uint8Array.of(1, 2, 3, 4), blockSize: 512 } as const;
+
+/** A pack of 200 blocks in two frames; its placements are the header of its digests and its seek table. */
+export async function packSeeds(): Promise<Seed[]> {
+  const blocks = new Uint8Array(200 * PACK_PARAMETERS.blockSize).map((_, index) => index >> 4);
+  const sink = memorySink();
+  const compressor = await createFrameCompressor({ workers: 0 });
+  const compress = (bytes: Uint8Array, size: number) => compressor.compressFrames(bytes, size, 3);
+  const writer = packWriter(forwardSink(sink), PACK_PARAMETERS, compress);
+  await writer.add(blocks, await inlineBlockHasher(nodeHashes).hashBlocks(blocks, PACK_PARAMETERS));
+  await writer.finish();
+  const bytes = sink.bytes();
+  const { blocks: count } = await readPackShape(bytesSource(bytes), "pack");
+  const footer = bytes.length - RawSeekFooter.size;
+  const entries = [1, 2, 3].map((back) => ({ struct: RawSeekEntry, offset: footer - back * RawSeekEntry.size }));
+  const table = footer - 3 * RawSeekEntry.size - RawSkippableHeader.size;
+  const header = table - count * 32 - PACK_PARAMETERS.salt.length - RawLeavesHeader.size;
+  const placements: Placement[] = [
+    { struct: RawSkippableHeader, offset: header - RawSkippableHeader.size },
+    { struct: RawLeavesHeader, offset: header },
+    { struct: RawSkippableHeader, offset: table },
+    ...entries,
+    { struct: RawSeekFooter, offset: footer },
+  ];
+  return [{ bytes, placements }];
+}
+
+export function recipeSeeds(): Seed[] {
+  const packs = [1, 2].map((n) => ({ digest: `sha256:${`0${n}`.repeat(32)}` as const, size: 9000, blocks: 300 }));
+  const runs = [
+    { start: 0, count: 200, pack: 0, first: 5 },
+    { start: 200, count: 3, pack: undefined, first: 0 },
+    { start: 203, count: 297, pack: 1, first: 3 },
+    { start: 500, count: 2, pack: 0, first: 0 },
+  ];
+  const bytes = encodeRecipe({ parameters: PACK_PARAMETERS, blocks: 502, packs, runs });
+  const first = RawRecipeHeader.size + PACK_PARAMETERS.salt.length;
+  const placements: Placement[] = [
+    { struct: RawRecipeHeader, offset: 0 },
+    { struct: RawPackEntry, offset: first },
+    { struct: RawPackEntry, offset: first + RawPackEntry.size },
+  ];
+  return [{ bytes, placements }];
+}
+
+/** Blocks of zeros and of a pack by turns. */
+export function recipeOfRuns(count: number): Uint8Array {
+  const digest = `sha256:${"ab".repeat(32)}` as const;
+  const runs = Array.from({ length: count }, (_, start) =>
+    start % 2 === 0 ? { start, count: 1, pack: 0, first: start } : { start, count: 1, pack: undefined, first: 0 },
+  );
+  const packs = [{ digest, size: 2 ** 30, blocks: count }];
+  return encodeRecipe({ parameters: PACK_PARAMETERS, blocks: count, packs, runs });
 }

@@ -2,9 +2,9 @@
  * Compression of what goes into an image. Never node:zlib, whose bundled libraries change with Node: zstd is a WASM
  * build and gzip plain TypeScript, both pinned to exact versions, since their output is part of the format.
  */
-import { compress, init } from "@bokuweb/zstd-wasm";
 import { gzipSync } from "fflate";
 import type { Compressors } from "../ops/environment.ts";
+import { loadZstd } from "./zstd-wasm.ts";
 
 /** 31 MB of a Debian initrd: level 3 gives 11.8 MB in 0.35 s, 9 gives 10.7 MB in 1.4 s, 19 gives 9.6 MB in 13.6 s (measured). */
 const ZSTD_LEVEL = 9;
@@ -13,7 +13,7 @@ const GZIP_LEVEL = 6;
 
 /** Loads the WASM module. */
 export async function createCompressors(): Promise<Compressors> {
-  await init();
+  const compress = await loadZstd();
   return {
     zstd: (bytes) => compress(bytes, ZSTD_LEVEL),
     gzip: (bytes) => gzipSync(bytes, { level: GZIP_LEVEL, mtime: 0 }),

@@ -3,8 +3,10 @@ export { createBlockHasher } from "./block-hasher.ts";
 export { type CommandSignerOptions, commandSigner } from "./command-signer.ts";
 export { createCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
+export { decompressFrame } from "./decompress-frame.ts";
 export { type Extracted, extractTree } from "./extract.ts";
 export { createFile, type OpenSource, openFile } from "./files.ts";
+export { createFrameCompressor } from "./frame-compressor.ts";
 export { nodeHashes } from "./hashes.ts";
 export { nodeFiles } from "./host-files.ts";
 export {

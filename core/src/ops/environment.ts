@@ -9,6 +9,18 @@ export interface Compressors {
   zstd(bytes: Uint8Array): Uint8Array;
 }
 
+/** As {@link Compressors}, for many independent pieces; the host may spread them over workers. */
+export interface FrameCompressor {
+  /**
+   * A zstd frame of each `frameSize` bytes of `blocks`, the last may have fewer. `blocks` must not change until the promise
+   * settles; calls may overlap.
+   */
+  compressFrames(blocks: Uint8Array, frameSize: number, level: number): Promise<readonly Uint8Array[]>;
+}
+
+/** The `size` bytes that are in one zstd frame. Throws FormatError `bad-zstd`, naming `what`. Never makes more than `size` bytes. */
+export type DecompressFrame = (frame: Uint8Array, size: number, what: string) => Uint8Array;
+
 export interface Environment {
   readonly hashes: Hashes;
   readonly blockHasher: BlockHasher;

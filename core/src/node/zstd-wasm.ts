@@ -1,0 +1,20 @@
+/**
+ * The pinned WASM build of zstd, loaded once in each thread. Its own `init` must not run twice: the second time it resolves
+ * before the new instance is there, and what is compressed meanwhile is garbage without any error (seen in 0.0.27).
+ */
+import { compress, init } from "@bokuweb/zstd-wasm";
+
+export type Compress = (bytes: Uint8Array, level: number) => Uint8Array;
+
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= work();
+    return result;
+  };
+}
+
+export const loadZstd: () => Promise<Compress> = once(async () => {
+  await init();
+  return compress;
+});
