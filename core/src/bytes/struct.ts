@@ -157,3 +157,8 @@ function integers(little: boolean) {
 
 export const le = /* @__PURE__ */ integers(true);
 export const be = /* @__PURE__ */ integers(false);
+
+/** A copy of an overlay that can be spread: an overlay's fields are getters of its prototype. */
+export function copyFields<F extends Fields>(struct: Struct<F>, overlay: ValuesOf<F>): ValuesOf<F> {
+  return Object.fromEntries(Object.keys(struct.fields).map((key) => [key, overlay[key]])) as ValuesOf<F>;
+}

@@ -2,7 +2,7 @@
  * PE32+ images, byte for byte. Nothing here interprets; see read.ts and write.ts.
  * Spec: Microsoft PE Format (learn.microsoft.com/windows/win32/debug/pe-format); UKI: UAPI.5.
  */
-import { defineStruct, type Fields, le, raw, type Struct, u8, type ValuesOf } from "../../bytes/index.ts";
+import { defineStruct, le, raw, u8 } from "../../bytes/index.ts";
 
 /** MS-DOS header. Only the magic and the place of the PE header mean anything. */
 export const RawDosHeader = /* @__PURE__ */ defineStruct("pe.dos header", 64, {
@@ -117,8 +117,3 @@ export const ARCHITECTURES: Readonly<Record<number, Architecture>> = {
   25188: "loongarch64",
 };
 export type Architecture = "x86-64" | "arm64" | "x86" | "arm" | "riscv64" | "loongarch64";
-
-/** A copy of an overlay that can be spread: an overlay's fields are getters of its prototype. */
-export function copyFields<F extends Fields>(struct: Struct<F>, overlay: ValuesOf<F>): ValuesOf<F> {
-  return Object.fromEntries(Object.keys(struct.fields).map((key) => [key, overlay[key]])) as ValuesOf<F>;
-}

@@ -1,9 +1,8 @@
 /** Takes a stub apart into what a UKI keeps of it: sections, without what only its own file needed. */
-import { isZero } from "../../bytes/index.ts";
+import { copyFields, isZero } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import {
   type Architecture,
-  copyFields,
   DIRECTORY_CERTIFICATES,
   DIRECTORY_DEBUG,
   RawDebugEntry,

@@ -1,11 +1,10 @@
 /** Puts a UKI together: systemd's stub, then the sections that it looks for. */
-import { alignUp, decodeUtf8, encodeUtf8 } from "../../bytes/index.ts";
+import { alignUp, copyFields, decodeUtf8, encodeUtf8 } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { bytesSource, piecewiseSource, type ReadOptions, type Source } from "../../source/index.ts";
 import { checksumOffset, peChecksum } from "./checksum.ts";
 import {
   type Architecture,
-  copyFields,
   DIRECTORY_CERTIFICATES,
   FILE_LOCAL_SYMBOLS_STRIPPED,
   RawDataDirectory,

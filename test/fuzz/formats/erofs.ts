@@ -1,0 +1,134 @@
+// EROFS images.
+import { copyFields, crc32cRegister, encodeUtf8 } from "../../../core/src/bytes/index.ts";
+import {
+  checksummedSize,
+  FORMAT_EXTENDED,
+  RawChunkIndex,
+  RawDirent,
+  RawInodeCompact,
+  RawInodeExtended,
+  RawSuperblock,
+  RawXattrEntry,
+  RawXattrHeader,
+  SUPERBLOCK_OFFSET,
+} from "../../../core/src/formats/erofs/format.ts";
+import {
+  checkErofs,
+  flatRuns,
+  openErofs,
+  readTree,
+  walkErofs,
+  writeErofs,
+} from "../../../core/src/formats/erofs/index.ts";
+import { compareTrees, surveyTree } from "../../../core/src/ops/diff/compare.ts";
+import { bytesSource, memorySink } from "../../../core/src/source/index.ts";
+import {
+  attributes,
+  type Directory,
+  deviceNode,
+  directory,
+  regularFile,
+  symlink,
+} from "../../../core/src/tree/index.ts";
+import type { Parser } from "../harness.ts";
+import { at, b, binary, every, file, readFiles, type Seed, shape, treeOf } from "./common.ts";
+
+async function erofsImage(tree: Directory, blockSize: number, tails: "blocks" | "inline"): Promise<Uint8Array> {
+  const sink = memorySink();
+  const { size } = await writeErofs(tree, sink, { blockSize, tails });
+  sink.setSize(size);
+  return sink.bytes();
+}
+
+function erofsTree(): Directory {
+  const xattrs = new Map([
+    [b("user.a"), encodeUtf8("value")],
+    [b("security.capability"), new Uint8Array(20).fill(2)],
+  ]);
+  const hard = file("two names\n");
+  const withXattrs = regularFile(attributes(0o600, { uid: 70_000, mtime: -7n, xattrs }), bytesSource(encodeUtf8("x")));
+  return treeOf({
+    "etc/motd": regularFile(attributes(0o644, { xattrs }), bytesSource(encodeUtf8("hello\n"))),
+    "etc/also": withXattrs,
+    "usr/bin/tool": file(new Uint8Array(5000).fill(7), 0o755),
+    "usr/bin/other": hard,
+    "usr/bin/another": hard,
+    "usr/empty": "",
+    "usr/link": symlink(attributes(0o777), b("../etc/motd")),
+    "dev/null": deviceNode("character", attributes(0o666), 1, 3),
+    chunks: RawChunkIndex.encode({ blockHi: 0, deviceId: 0, block: 1 }),
+    ...Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`many/a name of some length ${i}`, ""])),
+  });
+}
+
+async function erofsSeed(bytes: Uint8Array): Promise<Seed> {
+  const image = await openErofs(bytesSource(bytes));
+  const placements = [at(RawSuperblock, SUPERBLOCK_OFFSET)];
+  for await (const { inode, isKnown, name } of walkErofs(image)) {
+    if (isKnown || name.startsWith("a name of some length 1")) continue;
+    placements.push(at(inode.isExtended ? RawInodeExtended : RawInodeCompact, inode.position));
+    const xattrs = inode.position + inode.inodeSize;
+    if (inode.xattrSize > 0)
+      placements.push(at(RawXattrHeader, xattrs), at(RawXattrEntry, xattrs + RawXattrHeader.size));
+    if (inode.type !== "directory") continue;
+    for (const run of flatRuns(image, inode)) placements.push(...every(RawDirent, run.start, 4));
+  }
+  // A file of one chunk: what it holds is its own chunk table.
+  const chunked = new Uint8Array(bytes);
+  const inode = await image.lookup("chunks");
+  if (inode?.layout === "flat-inline" && !inode.isExtended) {
+    const { blockSize } = image.superblock;
+    const raw = copyFields(RawInodeCompact, RawInodeCompact.view(chunked, inode.position));
+    const changed = { ...raw, format: (raw.format & FORMAT_EXTENDED) | (4 << 1), fileSize: blockSize - 100, u: 0x20 };
+    chunked.set(RawInodeCompact.encode(changed), inode.position);
+  }
+  return { bytes: chunked, placements, repair: repairErofs };
+}
+
+function repairErofs(bytes: Uint8Array): void {
+  if (bytes.length < SUPERBLOCK_OFFSET + RawSuperblock.size) return;
+  const { blockBits } = RawSuperblock.view(bytes, SUPERBLOCK_OFFSET);
+  const covered = bytes.slice(SUPERBLOCK_OFFSET, SUPERBLOCK_OFFSET + checksummedSize(2 ** (blockBits % 20)));
+  const { offset } = RawSuperblock.fields.checksum;
+  covered.fill(0, offset, offset + 4);
+  new DataView(bytes.buffer).setUint32(SUPERBLOCK_OFFSET + offset, crc32cRegister(covered, 0xffffffff), true);
+}
+
+async function erofsSeeds(): Promise<Seed[]> {
+  const shapes = [
+    [512, "inline"],
+    [4096, "inline"],
+    [4096, "blocks"],
+  ] as const;
+  return Promise.all(shapes.map(async ([size, tails]) => erofsSeed(await erofsImage(erofsTree(), size, tails))));
+}
+
+/** Directories within directories, and files at the bottom. With long names every path has 100 kB. */
+async function deepErofs(depth: number, nameSize: number): Promise<Uint8Array> {
+  let tree: Directory = directory(attributes(0o755));
+  for (let i = 0; i < 1000; i++) tree.entries.set(b(`f${i}`), file(""));
+  for (let i = 0; i < depth; i++) tree = directory(attributes(0o755), [[b("d".repeat(nameSize)), tree]]);
+  return erofsImage(tree, 4096, "inline");
+}
+
+export const EROFS_PARSERS: readonly Parser[] = [
+  {
+    name: "EROFS",
+    mutants: binary(erofsSeeds),
+    async *shapes() {
+      yield shape("long paths", await deepErofs(400, 250));
+      yield shape("deep directories", await deepErofs(2000, 1));
+    },
+    async read(bytes) {
+      const source = bytesSource(bytes);
+      await checkErofs(source);
+      const image = await openErofs(source, { checksum: "ignore" });
+      const tree = await readTree(image);
+      await image.lookup("usr/bin/tool");
+      await readFiles(tree);
+      let differences = 0;
+      for await (const _ of compareTrees(surveyTree(tree, "a"), surveyTree(treeOf({}), "b"))) differences++;
+      return differences;
+    },
+  },
+];
