@@ -2,11 +2,16 @@
 # A root's file name carries a hash of its recipe, so a changed list makes a new root and never meets an old one.
 
 ROOTS="tools trixie trixie-arm64 bookworm selinux"
+# Made only where a script asks for it: `go` builds the peers on a machine without a Go that is new enough.
 
 # recipe NAME: the arguments of mmdebstrap, one a line; the last is the suite.
 recipe() {
   variant=minbase
   case $1 in
+    go)
+      # Unpacked and not set up: all of it is the toolchain, which is linked statically and runs anywhere.
+      variant=extract
+      set -- --aptopt='Acquire::Check-Valid-Until "false"' --include=golang-go sid ;;
     tools)
       # sid: the newest peers to be compared with. Its Release file may be past its date on a mirror that is not fresh.
       # systemd-measure is in systemd-tpm and systemd-dissect in systemd-container there.
@@ -32,7 +37,7 @@ recipe() {
     selinux)
       # A system with an SELinux policy installed. Sid's policy does not build with sid's own libsemanage.
       set -- --include=selinux-policy-default,systemd trixie ;;
-    *) die "no such root: $1 (known: $ROOTS)" ;;
+    *) die "no such root: $1 (known: $ROOTS go)" ;;
   esac
   printf '%s\n' --variant=$variant \
     --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -48,10 +53,14 @@ device_packages() {
   printf %s util-linux,iproute2,procps,attr,zstd,less
 }
 
-# root_path NAME: where the root is, or would be. `tools` is a directory, the others are tar files.
+# Roots that are used where they lie are directories, those that images are made of are tar files.
+is_directory() { case $1 in tools | go) true ;; *) false ;; esac; }
+
+# root_path NAME: where the root is, or would be.
 root_path() {
   text=$(recipe "$1")
   key=$(printf '%s\n' "$text" | sha256sum | cut -c 1-16)
-  case $1 in tools) suffix= ;; *) suffix=.tar ;; esac
+  suffix=.tar
+  ! is_directory "$1" || suffix=
   printf '%s/roots/%s-%s%s\n' "$(cache_dir)" "$1" "$key" "$suffix"
 }

@@ -1,10 +1,10 @@
-// Foreign programs that tests compare with: the machine's own version, or the newer one of the tools root.
+// Foreign programs that tests compare with: the machine's own version, the newer one of the tools root, or one that was built.
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-import { findRoot, IN_TOOLS } from "./roots.ts";
+import { findPeer, findRoot, IN_TOOLS, type PeerName } from "./roots.ts";
 
 export interface OracleResult {
   readonly status: number | null; // null: ended by a signal
@@ -22,7 +22,7 @@ export interface OracleOptions {
 
 export interface Oracle {
   readonly name: string;
-  readonly from: "host" | "tools";
+  readonly from: "host" | "tools" | "peers";
   run(args: readonly string[], options?: OracleOptions): Promise<OracleResult>;
   /** Like `run`, and throws with the program's stderr when the status is not 0. */
   ok(args: readonly string[], options?: OracleOptions): Promise<OracleResult>;
@@ -70,6 +70,16 @@ export function requireRoot(t: TestContext): boolean {
   return false;
 }
 
+/** A program of scripts/fetch-peers, at the one version that it pins; missing: as for {@link requireOracle}. */
+export function requirePeer(t: TestContext, name: PeerName): Oracle | undefined {
+  const path = findPeer(name);
+  if (path !== undefined) return makeOracle(name, "peers", [path], {});
+  const what = `${name} is not there; run scripts/fetch-peers`;
+  if (process.env["CI"]) throw new Error(what);
+  t.skip(what);
+  return undefined;
+}
+
 // An ordinary user's PATH lacks sbin; systemd keeps some tools in a folder of its own.
 const PROGRAM_FOLDERS = ["/usr/sbin", "/usr/bin", "/usr/lib/systemd"];
 
@@ -89,7 +99,7 @@ function findProgram(name: string, folders: readonly string[]): string | undefin
 
 function makeOracle(
   name: string,
-  from: "host" | "tools",
+  from: Oracle["from"],
   command: readonly [string, ...string[]],
   extra: Record<string, string>,
 ): Oracle {

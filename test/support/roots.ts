@@ -1,10 +1,22 @@
-// Where the cached Debian roots and the checkout are, for the test side.
+// Where the cached Debian roots, other people's programs and the checkout are, for the test side.
 import { spawnSync } from "node:child_process";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
 export const REPOSITORY = join(import.meta.dirname, "../..");
 export const IN_TOOLS = join(REPOSITORY, "scripts/lib/in-tools");
+
+export type PeerName = "crane" | "oras" | "cosign" | "registry" | "go-registry";
+
+/** Path of a program of scripts/fetch-peers that is in the cache already. */
+export function findPeer(name: PeerName): string | undefined {
+  const script = join(REPOSITORY, "scripts/fetch-peers");
+  const { status, stdout } = spawnSync(script, ["--path", name], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return status === 0 ? stdout.trim() : undefined;
+}
 
 export type RootName = "tools" | "trixie" | "trixie-arm64" | "bookworm" | "selinux";
 
