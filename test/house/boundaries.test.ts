@@ -25,12 +25,15 @@ const SIBLINGS: Readonly<Record<string, readonly string[]>> = { composefs: ["ero
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@noble/ciphers": ["node"],
   "@noble/hashes": ["hash"],
+  "@tufjs/canonical-json": ["ops"],
+  "@tufjs/models": ["node"],
   "smol-toml": ["ops"],
   valibot: ["formats", "ops"],
   yaml: ["ops"],
   "@bokuweb/zstd-wasm": ["node"],
   fflate: ["node"],
   koffi: ["node"],
+  "tuf-js": ["node"],
 };
 
 function* sources(directory: string): Generator<string> {

@@ -18,3 +18,4 @@ export {
   openPrivateKey,
 } from "./keys.ts";
 export { fileScratch } from "./scratch.ts";
+export { tufVerifier } from "./tuf.ts";

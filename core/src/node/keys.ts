@@ -1,5 +1,6 @@
 /** Private keys: made, read and used with Node's own cryptography (OpenSSL). */
 import {
+  constants,
   createPrivateKey,
   createPublicKey,
   sign as cryptoSign,
@@ -117,7 +118,13 @@ function keySigner(key: KeyObject, name: string): Signer {
   return {
     publicKey,
     sign: async (message) => new Uint8Array(cryptoSign(algorithm, message, key)),
+    signPss:
+      publicKey.type === "rsa" ? async (message) => new Uint8Array(cryptoSign("sha256", message, pss(key))) : undefined,
   };
+}
+
+function pss(key: KeyObject) {
+  return { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST };
 }
 
 function publicHalf(key: KeyObject, name: string): PublicKey {

@@ -29,6 +29,8 @@ export interface PublicKey {
 export interface Signer {
   readonly publicKey: PublicKey;
   sign(message: Uint8Array, options?: ReadOptions): Promise<Uint8Array>;
+  /** RSASSA-PSS with SHA-256 and a salt as long as the hash: what TUF asks of RSA keys. Only where a signer can. */
+  readonly signPss?: ((message: Uint8Array) => Promise<Uint8Array>) | undefined;
 }
 
 const OID = {

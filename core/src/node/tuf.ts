@@ -1,0 +1,56 @@
+/**
+ * TUF's client workflow by tuf-js. Its Updater wants directories and a server; what it decides with is its trusted
+ * metadata store, which takes bytes. That is a file inside the package and not of its index: the version is pinned, and
+ * the tests of channels fail where a new one behaves otherwise. It needs Node's Buffer and crypto, so it lives here.
+ */
+import { LengthOrHashMismatchError, UnsignedMetadataError } from "@tufjs/models/dist/error.js";
+import { BadVersionError, ExpiredMetadataError } from "tuf-js/dist/error.js";
+import { TrustedMetadataStore } from "tuf-js/dist/store.js";
+import { FormatError, IntegrityError, isAshlarError, PolicyError } from "../errors/index.ts";
+import type { ChannelDocuments, Role, TufVerifier } from "../ops/channel/index.ts";
+
+export const tufVerifier: TufVerifier = {
+  verify({ roots: [trusted, ...newer], timestamp, snapshot, targets }: ChannelDocuments, now: number): void {
+    const store = step("root", () => openStore(trusted.bytes, now));
+    for (const root of newer) step("root", () => store.updateRoot(buffer(root.bytes)));
+    step("timestamp", () => store.updateTimestamp(buffer(timestamp.bytes)));
+    step("snapshot", () => store.updateSnapshot(buffer(snapshot.bytes)));
+    step("targets", () => store.updateDelegatedTargets(buffer(targets.bytes), "targets", "root"));
+  },
+};
+
+function openStore(root: Uint8Array, now: number): TrustedMetadataStore {
+  const store = new TrustedMetadataStore(buffer(root));
+  // It reads the machine's clock when made; ours is injected, since a device's clock may not be believed.
+  return Object.assign(store, { referenceTime: new Date(now) }) as TrustedMetadataStore;
+}
+
+function buffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function step<T>(role: Role, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw translated(role, error);
+  }
+}
+
+function translated(role: Role, error: unknown): unknown {
+  if (isAshlarError(error) || !(error instanceof Error)) return error;
+  const cause = error;
+  if (error instanceof ExpiredMetadataError)
+    return new PolicyError("channel-expired", `the channel has expired at its ${role} or before`, { cause });
+  if (error instanceof UnsignedMetadataError)
+    return new PolicyError("channel-signature", `${role}: not enough valid signatures: ${error.message}`, { cause });
+  if (error instanceof LengthOrHashMismatchError)
+    return new IntegrityError("channel-mix", `${role} is not the one that the channel names: ${error.message}`, {
+      cause,
+    });
+  if (error instanceof BadVersionError)
+    return role === "root"
+      ? new PolicyError("channel-rollback", `root: ${error.message}`, { cause })
+      : new IntegrityError("channel-mix", `${role} is not of the version that the channel names`, { cause });
+  return new FormatError("bad-metadata", `${role}: ${error.message}`, { cause });
+}
