@@ -1,3 +1,16 @@
+export {
+  type Attachment,
+  type Found,
+  readBundles,
+  readClassic,
+  type SignatureForm,
+  signatureTag,
+  type TrustEnvironment,
+  type Unreadable,
+  writeBundle,
+  writeClassic,
+} from "./attachments.ts";
+export { encodeBundle, keyHint, parseBundle, preAuthenticationEncoding } from "./bundle.ts";
 export { ecdsaToDer } from "./der.ts";
 export {
   DEFAULT_KDF,
@@ -7,7 +20,7 @@ export {
   parseEncryptedKey,
   type ScryptParameters,
 } from "./encrypted-key.ts";
-export { MAX_KEY_SIZE } from "./format.ts";
+export { BUNDLE_TYPE, MAX_KEY_SIZE, PROVENANCE_PREDICATE, SIGN_PREDICATE } from "./format.ts";
 export {
   describeKey,
   encodePublicKey,
@@ -17,5 +30,16 @@ export {
   publicKeyOf,
   type Signer,
 } from "./keys.ts";
+export { type IdentityRule, type ImageName, nameRefusal, parseImageName, showName } from "./names.ts";
 export { encodePem, type PemBlock, parsePem } from "./pem.ts";
+export { attachStatement, type SignOptions, type SignResult, signDigest } from "./sign.ts";
+export { encodeSimpleSigning, parseSimpleSigning, type SimpleSigning } from "./simple-signing.ts";
+export { digestSet, encodeStatement, parseStatement, type Statement, type Subject } from "./statement.ts";
 export { type SignatureVerifier, type WebCrypto, webVerifier } from "./verifier.ts";
+export {
+  type AcceptedSignature,
+  type SignatureRule,
+  type Signed,
+  verifySignature,
+  verifyStatement,
+} from "./verify.ts";
