@@ -13,10 +13,11 @@ export const EXIT = {
   SinkError: 8,
   /** Of `ashlar diff --exit-code`. */
   different: 9,
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const satisfies Readonly<
-  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "different" | "interrupted" | "terminated", number>
+  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "different" | "hungUp" | "interrupted" | "terminated", number>
 >;
 
 export function exitCodeOf(error: unknown): number {

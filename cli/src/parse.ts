@@ -65,4 +65,12 @@ export function parseStem(text: string): string {
   return text;
 }
 
+/** What no boot loader could pass on; whose argument it is to set is told when the command line is made. */
+export function parseKernelArgument(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  if (text === "" || /[\x00-\x1f\x7f]/.test(text))
+    throw new Error(`kernel argument ${JSON.stringify(text)} is empty or has control characters`);
+  return text;
+}
+
 export const parseText = (text: string): string => text;

@@ -270,12 +270,6 @@ const SYSTEM_CASES: Readonly<Record<string, Case>> = {
     image: { ...entries(...BOOTABLE), architecture: "riscv64" },
     flags: ["--platform", "linux/riscv64"],
   },
-  "a kernel argument with a line break": {
-    exit: EXIT.format,
-    message: /--karg/,
-    ...system(...BOOTABLE),
-    flags: ["--karg", "a\nb"],
-  },
   "kargs.d that is no TOML": {
     exit: EXIT.format,
     message: /\/usr\/lib\/bootc\/kargs\.d\/10\.toml/,

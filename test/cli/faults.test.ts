@@ -1,9 +1,7 @@
 // "Write faults" of issue 3: the device is full or broken at every write, flush and rename of a run. The run says so with a
 // SinkError, leaves nothing behind, and the next one succeeds with the bytes of a run that nothing happened to.
 import assert from "node:assert/strict";
-import { constants, mkdirSync, readdirSync, rmSync } from "node:fs";
-import fsPromises, { type FileHandle, open } from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
@@ -26,6 +24,7 @@ import { sealContent } from "../../core/src/ops/seal/index.ts";
 import type { ScratchSpace } from "../../core/src/source/index.ts";
 import { type Directory, directory, type Node, regularFile } from "../../core/src/tree/index.ts";
 import { debianLayout } from "../support/debian.ts";
+import { filePrototype, type Method, type Wrap, watchWrites } from "../support/points.ts";
 import { digests, SAMPLE_ARTIFACTS, sampleLayout, workFolder } from "../support/samples.ts";
 
 const isLong = process.env["ASHLAR_LONG"] === "true";
@@ -46,79 +45,27 @@ interface Watched<T> {
   readonly points: readonly string[];
 }
 
-type Method = (...given: never[]) => Promise<unknown>;
-
 function systemError(code: Code, call: string): Error {
   const text = code === "ENOSPC" ? "no space left on device" : "i/o error";
   return Object.assign(new Error(`${code}: ${text}, ${call}`), { code, syscall: call });
 }
 
-const filePrototype: Record<string, Method> = await (async () => {
-  const handle = await open("/dev/null");
-  await handle.close();
-  return Object.getPrototypeOf(handle) as Record<string, Method>;
-})();
-
-/** Flags of open(2) as a number: files without a name. */
-const isForWriting = (flags: unknown): boolean => typeof flags === "number" && (flags & constants.O_RDWR) !== 0;
-
-/** Files opened for writing: others are input. */
-const written = new WeakSet<FileHandle>();
-
-/** Runs `work` on a host whose calls go through `wrap`; core's own code stays as it is. */
-async function withHost<T>(
-  wrap: (call: string, original: () => Promise<unknown>) => Promise<unknown>,
-  work: () => Promise<T>,
-) {
-  const functions = fsPromises as unknown as Record<string, Method>;
-  const undo: (() => void)[] = [];
-  function replace(
-    holder: Record<string, Method>,
-    name: string,
-    isPoint: (self: unknown, given: unknown[]) => boolean,
-  ) {
-    const original = holder[name];
-    if (original === undefined) throw new TypeError(`no ${name}`);
-    holder[name] = function (this: unknown, ...given: never[]): Promise<unknown> {
-      const run = () => original.apply(this, given);
-      return isPoint(this, given) ? wrap(name, run) : run();
-    };
-    undo.push(() => {
-      holder[name] = original;
-    });
-  }
-  for (const name of ["mkdir", "rename", "rmdir", "unlink"]) replace(functions, name, () => true);
-  replace(functions, "open", (_, [, flags]) => flags === "wx+" || flags === "r" || isForWriting(flags));
-  for (const name of ["write", "truncate", "sync"])
-    replace(filePrototype, name, (self) => written.has(self as FileHandle));
-  syncBuiltinESMExports();
-  try {
-    return await work();
-  } finally {
-    for (const step of undo) step();
-    syncBuiltinESMExports();
-  }
-}
-
 async function watch<T>(work: () => Promise<T>, fault?: Fault): Promise<Watched<T>> {
   const points: string[] = [];
-  async function wrap(call: string, original: () => Promise<unknown>): Promise<unknown> {
+  const wrap: Wrap = async (call, original) => {
     const isHere = points.push(call) - 1 === fault?.at;
     if (isHere && call !== "close") throw systemError(fault.code, call);
     const result = await original();
     if (isHere) throw systemError(fault.code, call); // a failing close closes all the same
-    if (call === "open") {
-      const handle = result as FileHandle;
-      const close = handle.close.bind(handle); // each handle has its own
-      handle.close = () => wrap("close", close) as Promise<void>;
-      written.add(handle);
-    }
     return result;
-  }
+  };
+  const undo = watchWrites(wrap);
   try {
-    return { value: await withHost(wrap, work), points };
+    return { value: await work(), points };
   } catch (error) {
     return { error, points };
+  } finally {
+    undo();
   }
 }
 

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { createCipheriv } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { after, before, test } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { newMark } from "../../core/src/node/process-mark.ts";
+import { totalWritten, whenever, whenWritten } from "../support/moments.ts";
 import {
   assertOneLine,
   digests,
@@ -18,29 +19,34 @@ import {
 } from "../support/samples.ts";
 import { tarBytes } from "../support/tar.ts";
 
+const isLong = process.env["ASHLAR_LONG"] === "true";
 const folder = workFolder({ after });
 const reference = `oci:${join(folder, "layout")}`;
 let expected: Record<string, string>;
-let duration: number; // milliseconds of an undisturbed run
+let total: number; // bytes that an undisturbed run writes
 let count = 0;
 
 before(async () => {
   const content = createCipheriv("aes-128-ctr", Buffer.alloc(16), Buffer.alloc(16)).update(Buffer.alloc(48 << 20));
   await sampleLayout(join(folder, "layout"), { layers: [{ tar: tarBytes([{ name: "data", content }]) }] });
-  const begun = performance.now();
-  await runOk(["seal", reference, "-o", join(folder, "expected"), "--quiet"]);
-  duration = performance.now() - begun;
+  const child = seal(join(folder, "expected"));
+  const result = ended(child);
+  total = await totalWritten(child);
+  assert.equal((await result).status, 0);
   expected = digests(join(folder, "expected"));
 });
 
 const seal = (out: string, ...flags: string[]) => startAshlar(["seal", reference, "-o", out, "--quiet", ...flags]);
 const output = (): string => join(folder, `out-${count++}`);
-/** Moments spread over a run, in parts of its duration. */
-const MOMENTS = [0.15, 0.35, 0.5, 0.65, 0.85];
+/** Moments spread over a run, in parts of what it writes; 0 is before it has begun. */
+const MOMENTS = isLong ? Array.from({ length: 40 }, (_, i) => i / 40) : [0, 0.05, 0.3, 0.6, 0.95];
+/** Points at the end of a run: flushing, closing and naming three artifacts, and what is closed after. */
+const STEPS_OF_PUBLISHING = 14;
 
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
+  ["SIGHUP", 129],
 ] as const)
   test(`${signal} at several moments: exit code ${code}, nothing left behind`, async (t) => {
     const seen: string[] = [];
@@ -48,11 +54,9 @@ for (const [signal, code] of [
       const out = output();
       const child = seal(out);
       const result = ended(child);
-      await sleep(moment * duration);
-      const before = performance.now();
+      await whenWritten(child, moment * total);
       child.kill(signal);
       const { status, signal: died, stderr, stdout } = await result;
-      assert.ok(performance.now() - before < 5000, "it did not end soon");
       const left = existsSync(out) ? readdirSync(out) : [];
       // It was done already, or so nearly gone that nobody took the signal any more.
       if (status === 0 || (died === signal && left.length > 0)) assert.deepEqual(digests(out), expected);
@@ -76,7 +80,7 @@ for (const [signal, code] of [
 test("an interrupted run with --json says so in JSON", async () => {
   const child = startAshlar(["seal", reference, "-o", output(), "--json"]);
   const result = ended(child);
-  await sleep(0.5 * duration);
+  await whenWritten(child, 0.3 * total);
   child.kill("SIGINT");
   const { status, stderr } = await result;
   if (status === 0) return;
@@ -84,26 +88,63 @@ test("an interrupted run with --json says so in JSON", async () => {
   assert.equal(JSON.parse(stderr).code, "interrupted");
 });
 
+/** What is in a directory after a kill: nothing under a final name that is not whole. */
+function assertWhole(out: string, whole = join(folder, "expected")): string[] {
+  const left = existsSync(out) ? readdirSync(out) : [];
+  for (const name of left) {
+    assert.match(name, /^(\.ashlar-|sample_1\.)/);
+    if (!name.startsWith(".")) assert.ok(readFileSync(join(out, name)).equals(readFileSync(join(whole, name))), name);
+  }
+  return left.map((name) => (name.startsWith(".") ? "partial" : name.replace("sample_1.", "")));
+}
+
 test("SIGKILL at several moments: no artifact unless whole, and the next run cleans up", async (t) => {
   const seen: string[] = [];
   for (const moment of MOMENTS) {
     const out = output();
     const child = seal(out);
     const result = ended(child);
-    await sleep(moment * duration);
+    await whenWritten(child, moment * total);
     child.kill("SIGKILL");
     await result;
-    const left = existsSync(out) ? readdirSync(out) : [];
-    seen.push(`${moment}: ${left.join(" ") || "nothing"}`);
-    for (const name of left) {
-      assert.match(name, /^(\.ashlar-|sample_1\.)/);
-      if (!name.startsWith("."))
-        assert.ok(readFileSync(join(out, name)).equals(readFileSync(join(folder, "expected", name))));
-    }
+    seen.push(`${moment}: ${assertWhole(out).join(" ") || "nothing"}`);
     await runOk(["seal", reference, "-o", out, "--quiet", "--overwrite"]);
     assert.deepEqual(digests(out), expected);
   }
   t.diagnostic(seen.join("; "));
+});
+
+test("SIGKILL at each step of publishing: no artifact unless whole, and the next run cleans up", async (t) => {
+  const { directory } = await sampleLayout(join(folder, "small"));
+  const whole = join(folder, "small-expected");
+  const small = (out: string, env: Record<string, string>, ...flags: string[]) => {
+    const NODE_OPTIONS = `--import=${join(import.meta.dirname, "../support/die-at.ts")}`;
+    return run(["seal", `oci:${directory}`, "-o", out, "--quiet", ...flags], { env: { NODE_OPTIONS, ...env } });
+  };
+  const counted = join(folder, "points");
+  assert.equal((await small(whole, { ASHLAR_TEST_POINTS: counted })).status, 0);
+  const points = Number(readFileSync(counted, "utf8"));
+  assert.ok(points > STEPS_OF_PUBLISHING);
+  const seen: string[] = [];
+  for (const flags of [[], ["--overwrite"]]) {
+    let out = output();
+    await small(out, {});
+    for (let point = isLong ? 0 : points - STEPS_OF_PUBLISHING; point < points; point++) {
+      if (flags.length === 0) out = output();
+      const { signal } = await small(out, { ASHLAR_TEST_DIE_AT: String(point) }, ...flags);
+      assert.equal(signal, "SIGKILL", `point ${point} of ${points}`);
+      const left = assertWhole(out, whole);
+      seen.push(left.join(" "));
+      // The release says that all of it is there.
+      if (left.includes("release.json")) assert.equal(left.filter((name) => name !== "partial").length, 3);
+      if (isLong || point === points - 1) {
+        assert.equal((await small(out, {}, "--overwrite")).status, 0);
+        assert.deepEqual(digests(out), digests(whole));
+      }
+    }
+  }
+  t.diagnostic(`${points} points; ${seen.join("; ")}`);
+  assert.ok(seen.includes("partial root.erofs"), "no kill came between two names");
 });
 
 test("two runs into the same directory at the same time: one wins, the other says so or agrees", async () => {
@@ -124,10 +165,10 @@ test("a run that extracts and is interrupted leaves the directory as it was", as
   const out = output();
   const child = startAshlar(["extract", join(folder, "expected/sample_1.root.erofs"), out, "--quiet"]);
   const result = ended(child);
-  for (let i = 0; i < 500 && !existsSync(join(out, "data")); i++) await sleep(2);
+  await whenever(child, () => existsSync(join(out, "data")));
   child.kill("SIGTERM");
-  const { status } = await result;
-  if (status === 0) return; // it was faster
+  const { status, signal } = await result;
+  if (status === 0 || signal === "SIGTERM") return; // it was faster
   assert.equal(status, 143);
   assert.equal(existsSync(out), false);
 });

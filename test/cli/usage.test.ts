@@ -24,6 +24,8 @@ test("wrong usage ends with exit code 2 and a line that names the wrong thing", 
     [["seal", "oci:x", "-o", "out", "--name", ""], /name/],
     [["build", "oci:x", "-o", "out", "--slot-size", "big"], /big/],
     [["build", "oci:x", "-o", "out", "--timestamp", "yesterday"], /yesterday/],
+    [["build", "oci:x", "-o", "out", "--karg", "a\nb"], /karg.*control characters/s],
+    [["build", "oci:x", "-o", "out", "--karg", ""], /karg.*empty/],
   ] as const) {
     const { status, stdout, stderr } = await run(args, { cwd: folder });
     assert.equal(status, 2, `${args.join(" ")}: ${stderr}`);

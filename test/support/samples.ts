@@ -136,7 +136,7 @@ export function startAshlar(args: readonly string[], options: RunOptions = {}): 
     env: env === undefined ? process.env : { PATH: process.env["PATH"] ?? "", ...env },
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
-    timeout: 60_000, // nothing here takes that long; a command that hangs must not hang the tests
+    timeout: 300_000, // nothing takes that long on any machine; a command that hangs must not hang the tests
     killSignal: "SIGKILL",
   });
 }

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { parseSectorSize, parseSize, parseText } from "../parse.ts";
+import { parseKernelArgument, parseSectorSize, parseSize } from "../parse.ts";
 import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP, text } from "./flags.ts";
 
 export interface BuildFlags extends InputFlags {
@@ -26,7 +26,7 @@ export const buildDiskCommand = buildCommand({
       tools: text("Image to take systemd-boot and its stub from where the first has none; any REF", "REF"),
       karg: {
         kind: "parsed",
-        parse: parseText,
+        parse: parseKernelArgument,
         brief: "Kernel argument; may be given again. Comes after those of /usr/lib/bootc/kargs.d",
         placeholder: "ARG",
         variadic: true,

@@ -29,6 +29,10 @@ export class Failed extends Error {
   }
 }
 
+/** What asks a run to end, and the exit code that a shell gives for it: Ctrl-C, kill, a terminal that is closed. */
+const SIGNALS = { SIGINT: EXIT.interrupted, SIGTERM: EXIT.terminated, SIGHUP: EXIT.hungUp } as const;
+const SIGNAL_NAMES = Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
+
 /** Ends the process as it would end by itself. */
 function endNow(): void {
   process.exit(process.exitCode ?? EXIT.ok);
@@ -38,18 +42,17 @@ function interruption(): { readonly signal: AbortSignal; exitCode(): number | un
   const controller = new AbortController();
   let code: number | undefined;
   function onSignal(name: NodeJS.Signals): void {
-    const wanted = name === "SIGINT" ? EXIT.interrupted : EXIT.terminated;
+    const wanted = SIGNALS[name as keyof typeof SIGNALS];
     if (code !== undefined) process.exit(wanted); // the second time there is no waiting
     code = wanted;
     controller.abort(new Error("interrupted"));
   }
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
+  for (const name of SIGNAL_NAMES) process.on(name, onSignal);
   return {
     signal: controller.signal,
     exitCode: () => code,
     dispose() {
-      for (const name of ["SIGINT", "SIGTERM"] as const) {
+      for (const name of SIGNAL_NAMES) {
         process.off(name, onSignal);
         // What is done is done: a signal that comes now must not make a whole result look like an interrupted one.
         if (!process.listeners(name).includes(endNow)) process.on(name, endNow);
