@@ -32,6 +32,13 @@ export function parseWorkers(text: string): number {
   return count;
 }
 
+export function parseRetryTimes(text: string): number {
+  const count = Number(text);
+  if (text.trim() === "" || !Number.isInteger(count) || count < 0 || count > 100)
+    throw new Error(`not a number of attempts from 0 to 100: ${text}`);
+  return count;
+}
+
 /** Hexadecimal, or `-` for an empty salt, as veritysetup takes it. */
 export function parseSalt(text: string): string {
   if (text === "-") return "";

@@ -17,3 +17,23 @@ declare class AbortController {
   abort(reason?: unknown): void;
 }
 declare function setTimeout(callback: () => void, milliseconds?: number): unknown;
+declare class URL {
+  constructor(url: string, base?: string);
+  readonly protocol: string;
+  readonly origin: string;
+  readonly host: string;
+  readonly hostname: string;
+  readonly pathname: string;
+  readonly search: string;
+  readonly searchParams: {
+    append(name: string, value: string): void;
+    set(name: string, value: string): void;
+    get(name: string): string | null;
+  };
+}
+declare class URLSearchParams {
+  constructor(values: Readonly<Record<string, string>>);
+  toString(): string;
+}
+declare function atob(base64: string): string;
+declare function btoa(bytes: string): string;

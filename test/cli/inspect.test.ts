@@ -190,5 +190,5 @@ test("what is none of all, and what is not there", () => {
   assert.match(stderr, /is no release, disk, EROFS image/);
   assert.equal(ashlar(["inspect", join(work, "missing")]).status, 7);
   assert.equal(ashlar(["inspect", work]).status, 7);
-  assert.equal(ashlar(["inspect", "docker:debian"]).status, 4);
+  assert.equal(ashlar(["inspect", "ostree:debian"]).status, 4);
 });

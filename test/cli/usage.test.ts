@@ -49,7 +49,8 @@ test("every command has help with an example that names it", async () => {
 test("references that are none", async () => {
   for (const [reference, exit] of [
     ["nonsense", 3],
-    ["docker:alpine", 4],
+    ["docker:alpine", 3],
+    ["ostree:alpine", 4],
     ["oci:", 3],
     ["oci:x@sha256:12", 3],
   ] as const) {

@@ -1,7 +1,15 @@
 import { buildCommand } from "@stricli/core";
-import { jsonFlag, type ProgressFlags, quietFlag, text, workersFlag } from "./flags.ts";
+import {
+  jsonFlag,
+  type ProgressFlags,
+  quietFlag,
+  type RegistryFlags,
+  registryFlags,
+  text,
+  workersFlag,
+} from "./flags.ts";
 
-export interface DiffFlags extends ProgressFlags {
+export interface DiffFlags extends ProgressFlags, RegistryFlags {
   readonly all: boolean;
   readonly html?: string | undefined;
   readonly exitCode: boolean;
@@ -22,6 +30,7 @@ export const diffCommand = buildCommand({
       platform: text("Platform to choose from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
       tmpdir: text("Directory for temporary files, with room for the uncompressed layers (default: TMPDIR)", "DIR"),
       workers: workersFlag,
+      ...registryFlags,
       json: jsonFlag,
       quiet: quietFlag,
     },

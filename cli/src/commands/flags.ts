@@ -1,5 +1,5 @@
 /** Flags that several commands share, each described once. */
-import { parseSalt, parseStem, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
+import { parseRetryTimes, parseSalt, parseStem, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
 
 export const jsonFlag = {
   kind: "boolean",
@@ -21,7 +21,7 @@ export const workersFlag = {
 
 /** The input of `build` and `seal`. */
 export const referenceParameter = {
-  brief: "Input: oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:",
+  brief: "Input: docker://, oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:",
   parse: String,
   placeholder: "REF",
 } as const;
@@ -29,6 +29,7 @@ export const referenceParameter = {
 /** What REF may be, for the long help. */
 export const TRANSPORTS_HELP: readonly string[] = [
   "REF is one of",
+  "  docker://HOST/NAME[:TAG][@DIGEST] image in a registry; docker:// may be left out where HOST is there",
   "  oci:DIR[:TAG|@DIGEST]             OCI image layout",
   "  oci-archive:FILE[:TAG|@DIGEST]    tar of an OCI image layout",
   "  docker-archive:FILE[:NAME[:TAG]]  what docker save and podman save write",
@@ -36,6 +37,34 @@ export const TRANSPORTS_HELP: readonly string[] = [
   "  dir:DIR                           directory that is the root file system (or skopeo's dir: layout)",
   "  tar:FILE                          archive of the root: plain, gzip or zstd; - is standard input",
 ];
+
+/** Of commands that may speak to a registry. */
+export const registryFlags = {
+  authfile: text(
+    "File with credentials for registries (default: REGISTRY_AUTH_FILE, else where podman and Docker keep them)",
+    "FILE",
+  ),
+  tlsVerify: {
+    kind: "boolean",
+    brief:
+      "Check the certificates of registries; without, plain http is spoken too (default: registries.conf, else yes)",
+    optional: true,
+  },
+  retryTimes: {
+    kind: "parsed",
+    parse: parseRetryTimes,
+    brief: "Further attempts where a registry fails for the moment (default: 4)",
+    placeholder: "N",
+    optional: true,
+  },
+} as const;
+
+/** The values of {@link registryFlags}. */
+export interface RegistryFlags {
+  readonly authfile?: string | undefined;
+  readonly tlsVerify?: boolean | undefined;
+  readonly retryTimes?: number | undefined;
+}
 
 /** What makes a tree, for `build` and `seal` alike. */
 export const inputFlags = {
@@ -82,6 +111,7 @@ export const inputFlags = {
     "Directory for temporary files, with room for the uncompressed layers (default: the output directory)",
     "DIR",
   ),
+  ...registryFlags,
   workers: workersFlag,
   overwrite: { kind: "boolean", brief: "Replace artifacts that exist", default: false },
   json: jsonFlag,
@@ -89,7 +119,7 @@ export const inputFlags = {
 } as const;
 
 /** The values of {@link inputFlags} as a command gets them. */
-export interface InputFlags extends ProgressFlags {
+export interface InputFlags extends ProgressFlags, RegistryFlags {
   readonly output: string;
   readonly name?: string | undefined;
   readonly platform?: string | undefined;

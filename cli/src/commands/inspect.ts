@@ -1,7 +1,7 @@
 import { buildCommand } from "@stricli/core";
-import { jsonFlag, type ProgressFlags, quietFlag, text } from "./flags.ts";
+import { jsonFlag, type ProgressFlags, quietFlag, type RegistryFlags, registryFlags, text } from "./flags.ts";
 
-export interface InspectFlags extends ProgressFlags {
+export interface InspectFlags extends ProgressFlags, RegistryFlags {
   readonly platform?: string | undefined;
 }
 
@@ -10,6 +10,7 @@ export const inspectCommand = buildCommand({
   parameters: {
     flags: {
       platform: text("Platform to describe from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
+      ...registryFlags,
       json: jsonFlag,
       quiet: quietFlag,
     },

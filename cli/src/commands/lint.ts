@@ -1,8 +1,17 @@
 import { buildCommand } from "@stricli/core";
 import { parseText, parseTimestamp } from "../parse.ts";
-import { jsonFlag, type ProgressFlags, quietFlag, referenceParameter, TRANSPORTS_HELP, text } from "./flags.ts";
+import {
+  jsonFlag,
+  type ProgressFlags,
+  quietFlag,
+  type RegistryFlags,
+  referenceParameter,
+  registryFlags,
+  TRANSPORTS_HELP,
+  text,
+} from "./flags.ts";
 
-export interface LintFlags extends ProgressFlags {
+export interface LintFlags extends ProgressFlags, RegistryFlags {
   readonly list: boolean;
   readonly fatalWarnings: boolean;
   readonly skip?: readonly string[] | undefined;
@@ -53,6 +62,7 @@ export const lintCommand = buildCommand({
         optional: true,
       },
       tmpdir: text("Directory for temporary files, with room for the uncompressed layers (default: TMPDIR)", "DIR"),
+      ...registryFlags,
       json: jsonFlag,
       quiet: quietFlag,
     },

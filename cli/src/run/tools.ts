@@ -13,12 +13,14 @@ import {
   nodeFiles,
   nodeHashes,
   openArtifacts,
+  openRegistries,
+  type RegistriesOptions,
 } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
-import type { InputFlags } from "../commands/flags.ts";
+import type { InputFlags, RegistryFlags } from "../commands/flags.ts";
 import { parseTimestamp } from "../parse.ts";
 import type { Session } from "./session.ts";
 
@@ -32,6 +34,11 @@ function defaultWorkers(): number {
 
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
   return createBlockHasher({ workers: workers ?? defaultWorkers() });
+}
+
+/** What the flags say of registries. */
+export function registryOptions({ authfile, tlsVerify, retryTimes }: RegistryFlags): RegistriesOptions {
+  return { authFile: authfile, tlsVerify, retryTimes };
 }
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */
@@ -108,6 +115,7 @@ export async function inWorkshop<T>(
   const inputEnvironment = {
     hashes: nodeHashes,
     files: nodeFiles,
+    registries: openRegistries(registryOptions(flags)),
     scratch,
     decompressors: nodeDecompressors,
     reporter,

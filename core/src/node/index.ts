@@ -17,5 +17,6 @@ export {
   nodeVerifier,
   openPrivateKey,
 } from "./keys.ts";
+export { openRegistries, type Registries, type RegistriesOptions } from "./registry/registries.ts";
 export { fileScratch } from "./scratch.ts";
 export { tufVerifier } from "./tuf.ts";

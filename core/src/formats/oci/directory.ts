@@ -3,12 +3,12 @@
  * debugging and known to few, but a layout all the same. Spec: containers/image, docs/containers-transports.5.md.
  */
 import { decodeUtf8 } from "../../bytes/index.ts";
-import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
+import { isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import { type Digest, digestOf, type Hashes } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
-import { isIndexType, isManifestType, MAX_DOCUMENT_SIZE } from "./format.ts";
+import { MAX_DOCUMENT_SIZE } from "./format.ts";
 import { type ClosableSource, type FileTree, sourceBlob } from "./layout.ts";
-import { type Descriptor, parseDocument } from "./read.ts";
+import { type Descriptor, documentMediaType } from "./read.ts";
 import type { ImageStore } from "./store.ts";
 
 const VERSION_FILE = /^Directory Transport Version: ([0-9]+)\./;
@@ -91,25 +91,7 @@ async function readTop(files: FileTree, name: string, hashes: Hashes, options?: 
   const file = await openIfThere(files, MANIFEST_FILE);
   if (file === undefined)
     throw new SourceError("not-a-layout", `${name}: ${MANIFEST_FILE} is missing`, { path: MANIFEST_FILE });
-  const bytes = await readSmall(file, MAX_DOCUMENT_SIZE + 1, options); // parseDocument refuses the byte too many
-  const mediaType = mediaTypeOf(parseDocument(bytes, `${name}: ${MANIFEST_FILE}`), name);
+  const bytes = await readSmall(file, MAX_DOCUMENT_SIZE + 1, options); // documentMediaType refuses the byte too many
+  const mediaType = documentMediaType(bytes, `${name}: ${MANIFEST_FILE}`);
   return { mediaType, digest: digestOf(hashes, bytes), size: bytes.length, annotations: {} };
-}
-
-/** Nothing outside says it, and OCI allows a manifest not to. */
-function mediaTypeOf(document: unknown, name: string): string {
-  const object = (typeof document === "object" && document !== null ? document : {}) as Record<string, unknown>;
-  const mediaType = object["mediaType"];
-  if (typeof mediaType === "string") {
-    if (isIndexType(mediaType) || isManifestType(mediaType)) return mediaType;
-    throw new UnsupportedError(
-      "media-type",
-      `${name}: media type ${JSON.stringify(mediaType.slice(0, 120))} is not supported`,
-    );
-  }
-  if (object["schemaVersion"] === 1)
-    throw new UnsupportedError("media-type", `${name}: a manifest of Docker schema 1 is not supported`);
-  if (Array.isArray(object["manifests"])) return "application/vnd.oci.image.index.v1+json";
-  if (typeof object["config"] === "object") return "application/vnd.oci.image.manifest.v1+json";
-  throw new FormatError("bad-manifest", `${name}: ${MANIFEST_FILE} is neither a manifest nor an index`);
 }

@@ -4,15 +4,12 @@
  * "Image Manifest V2, Schema 2".
  */
 
-const INDEX_TYPES = [
-  "application/vnd.oci.image.index.v1+json",
-  "application/vnd.docker.distribution.manifest.list.v2+json",
-] as const;
+export const OCI_INDEX = "application/vnd.oci.image.index.v1+json";
+export const OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 
-const MANIFEST_TYPES = [
-  "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.v2+json",
-] as const;
+const INDEX_TYPES = [OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"] as const;
+
+const MANIFEST_TYPES = [OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"] as const;
 
 const CONFIG_TYPES = [
   "application/vnd.oci.image.config.v1+json",
@@ -36,6 +33,13 @@ export function isIndexType(mediaType: string): boolean {
 
 export function isManifestType(mediaType: string): boolean {
   return (MANIFEST_TYPES as readonly string[]).includes(mediaType);
+}
+
+/** What a registry keeps among its manifests, rather than among its blobs. */
+export const DOCUMENT_TYPES: readonly string[] = /* @__PURE__ */ [...MANIFEST_TYPES, ...INDEX_TYPES];
+
+export function isDocumentType(mediaType: string): boolean {
+  return DOCUMENT_TYPES.includes(mediaType);
 }
 
 export function isConfigType(mediaType: string): boolean {

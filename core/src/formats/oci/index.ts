@@ -8,12 +8,25 @@ export {
   parseDockerManifest,
   selectDockerImage,
 } from "./docker-archive.ts";
-export { type Compression, MAX_DOCUMENT_SIZE, MAX_LAYERS } from "./format.ts";
+export {
+  type Compression,
+  DOCUMENT_TYPES,
+  isDocumentType,
+  isIndexType,
+  isManifestType,
+  MAX_DOCUMENT_SIZE,
+  MAX_INDEX_DEPTH,
+  MAX_LAYERS,
+  OCI_INDEX,
+  OCI_MANIFEST,
+  REF_NAME,
+} from "./format.ts";
 export { type ClosableSource, type FileTree, openLayout, sourceBlob } from "./layout.ts";
 export {
   type ArtifactManifest,
   checkDocument,
   type Descriptor,
+  documentMediaType,
   type ImageConfig,
   type Index,
   type Layer,

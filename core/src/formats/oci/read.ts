@@ -12,6 +12,8 @@ import {
   layerCompression,
   MAX_DOCUMENT_SIZE,
   MAX_LAYERS,
+  OCI_INDEX,
+  OCI_MANIFEST,
 } from "./format.ts";
 
 export interface Platform {
@@ -201,6 +203,25 @@ export function parseDocument(bytes: Uint8Array, what: string): unknown {
   } catch (cause) {
     throw new FormatError("bad-json", `${what} is not JSON`, { cause }); // the parser's message quotes the input
   }
+}
+
+/**
+ * What a manifest or index says that it is, or, where it does not (OCI allows that), what its shape says. Errors:
+ * FormatError `bad-json`, `bad-manifest`, `too-large`; UnsupportedError `media-type`.
+ */
+export function documentMediaType(bytes: Uint8Array, what: string): string {
+  const document = parseDocument(bytes, what);
+  const object = (typeof document === "object" && document !== null ? document : {}) as Record<string, unknown>;
+  const mediaType = object["mediaType"];
+  if (typeof mediaType === "string") {
+    if (isIndexType(mediaType) || isManifestType(mediaType)) return mediaType;
+    throw new UnsupportedError("media-type", `${what}: media type ${show(mediaType)} is not supported`);
+  }
+  if (object["schemaVersion"] === 1)
+    throw new UnsupportedError("media-type", `${what}: a manifest of Docker schema 1 is not supported`);
+  if (Array.isArray(object["manifests"])) return OCI_INDEX;
+  if (typeof object["config"] === "object") return OCI_MANIFEST;
+  throw new FormatError("bad-manifest", `${what}: is neither a manifest nor an index`);
 }
 
 /** Throws FormatError `code` with the first thing that is not as the schema says. */

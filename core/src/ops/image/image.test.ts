@@ -185,7 +185,16 @@ test("references", () => {
     "docker-archive:a:b c",
   ])
     assert.throws(() => parseReference(text), fails("bad-reference"), text);
-  assert.throws(() => parseReference("docker://debian"), fails("transport", UnsupportedError));
+  assert.throws(() => parseReference("ostree:debian"), fails("transport", UnsupportedError));
+  const hub = "docker.io/library/debian";
+  assert.deepEqual(shape("docker://debian"), ["docker", hub, undefined, undefined]);
+  assert.deepEqual(shape(`docker://debian:12@${digest}`), ["docker", hub, "12", digest]);
+  for (const name of ["registry.example/os", "localhost/os", "127.0.0.1:5000/a/b", "[::1]:5000/os"]) {
+    assert.deepEqual(shape(`docker://${name}:1`), ["docker", name, "1", undefined]);
+    assert.deepEqual(shape(`${name}:1`), ["docker", name, "1", undefined]);
+  }
+  for (const text of ["docker:debian", "docker://", "docker://Host/Name", "docker://a.b/c:-", "debian:12", "a/b:1"])
+    assert.throws(() => parseReference(text), fails("bad-reference"), text);
   assert.throws(() => parseReference("oci:x@sha256:abc"), fails("bad-digest"));
 });
 

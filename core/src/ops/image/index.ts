@@ -15,10 +15,13 @@ export {
 export type { Decompressors } from "./layer.ts";
 export {
   type HostFiles,
+  type HostRegistries,
   type Image,
   type ImageLayer,
+  nameOf,
   type OpenImageEnvironment,
   type OpenImageOptions,
   openImage,
+  openRepository,
 } from "./open.ts";
 export { parseReference, REFERENCE_FORMS, type Reference } from "./reference.ts";

@@ -22,7 +22,7 @@ import {
   MAX_UNCOMPRESSED_BYTES,
 } from "./flatten.ts";
 import { type Allowance, decompress, readTarStream, tooLarge } from "./layer.ts";
-import { type HostFiles, type Image, openDirectoryImage, openImage } from "./open.ts";
+import { type HostFiles, type HostRegistries, type Image, openDirectoryImage, openImage } from "./open.ts";
 import type { Reference } from "./reference.ts";
 
 /** Bytes that come once and forward, from a file, a pipe or a terminal. */
@@ -64,6 +64,7 @@ export interface HostInputs extends HostFiles {
 
 export interface InputEnvironment extends FlattenEnvironment {
   readonly files: HostInputs;
+  readonly registries?: HostRegistries | undefined;
 }
 
 export interface InputOptions extends FlattenOptions {

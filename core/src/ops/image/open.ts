@@ -20,6 +20,7 @@ import {
   type Platform,
   parseConfig,
   parseDockerManifest,
+  type Repository,
   readBlob,
   readManifest,
   selectDockerImage,
@@ -27,6 +28,7 @@ import {
 } from "../../formats/oci/index.ts";
 import { type Digest, digestOf, type Hashes } from "../../hash/index.ts";
 import { type ReadOptions, readAll } from "../../source/index.ts";
+import { parseRegistryReference, type RepositoryName } from "../registry/reference.ts";
 import { openArchiveTree } from "./archive.ts";
 import type { Reference } from "./reference.ts";
 
@@ -36,9 +38,17 @@ export interface HostFiles {
   openDirectory(path: string): Promise<FileTree>;
 }
 
+/** Registries as the host knows them: with its credentials, certificates and mirrors. */
+export interface HostRegistries {
+  /** Nothing is sent before the first call. */
+  open(name: RepositoryName): Promise<Repository>;
+}
+
 export interface OpenImageEnvironment {
   readonly hashes: Hashes;
   readonly files: HostFiles;
+  /** Undefined where none can be reached. */
+  readonly registries?: HostRegistries | undefined;
 }
 
 export interface OpenImageOptions extends ReadOptions {
@@ -91,8 +101,10 @@ export async function openImage(
 ): Promise<Image> {
   const { transport, path } = reference;
   const { files, hashes } = environment;
-  const name = `${transport}:${path}`;
+  const name = nameOf(reference);
   switch (transport) {
+    case "docker":
+      return openStored(await openRepository(reference, environment), reference, hashes, options);
     case "oci":
       return openStored(await openLayout(await files.openDirectory(path), name, options), reference, hashes, options);
     case "dir": {
@@ -110,6 +122,21 @@ export async function openImage(
     }
   }
   throw new UnsupportedError("not-an-image", `${name}: is a file tree, no image with a configuration`);
+}
+
+/** For people: the reference without tag and digest. */
+export function nameOf({ transport, path }: Pick<Reference, "transport" | "path">): string {
+  return `${transport}:${transport === "docker" ? "//" : ""}${path}`;
+}
+
+/** The repository that a `docker` reference means. Errors: UnsupportedError `no-registries`. */
+export async function openRepository(
+  reference: Reference,
+  { registries }: Pick<OpenImageEnvironment, "registries">,
+): Promise<Repository> {
+  if (registries === undefined)
+    throw new UnsupportedError("no-registries", `${nameOf(reference)}: no registry can be reached from here`);
+  return registries.open(parseRegistryReference(reference.path));
 }
 
 /** skopeo's `dir:`; owns `tree`. */

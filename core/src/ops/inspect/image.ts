@@ -9,10 +9,17 @@ import {
   parseIndex,
   readBlob,
 } from "../../formats/oci/index.ts";
-import type { Digest, Hashes } from "../../hash/index.ts";
+import type { Digest } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
 import { openArchiveTree } from "../image/archive.ts";
-import { type HostFiles, type Image, openImage, type Reference } from "../image/index.ts";
+import {
+  type Image,
+  nameOf,
+  type OpenImageEnvironment,
+  openImage,
+  openRepository,
+  type Reference,
+} from "../image/index.ts";
 import type { Problem } from "./parts.ts";
 
 export interface LayerReport {
@@ -70,15 +77,17 @@ export interface InspectImageOptions extends ReadOptions {
 
 export async function inspectImage(
   reference: Reference,
-  environment: { readonly hashes: Hashes; readonly files: HostFiles },
+  environment: OpenImageEnvironment,
   options: InspectImageOptions = {},
 ): Promise<ImageReport> {
   const index = await readTopIndex(reference, environment, options);
   const problems: Problem[] = [];
   let described: ImageReport["image"] = null;
-  let store = `${reference.transport}:${reference.path}`;
+  let store = nameOf(reference);
   try {
-    const image = await openImage(reference, environment, options);
+    // A tag may move in between: what was found is what is described.
+    const found = index === null ? reference : { ...reference, digest: index.digest };
+    const image = await openImage(found, environment, options);
     store = image.name;
     described = describe(image);
     await image.close();
@@ -114,20 +123,32 @@ function isIndex({ mediaType }: Descriptor): boolean {
   return mediaType.includes(".image.index.") || mediaType.includes(".manifest.list.");
 }
 
+/** The store of a reference to something that may be an index. */
+async function openStore(
+  reference: Reference,
+  environment: OpenImageEnvironment,
+  options: ReadOptions,
+): Promise<ImageStore | undefined> {
+  const { transport, path } = reference;
+  const { files } = environment;
+  const name = nameOf(reference);
+  if (transport === "docker") return openRepository(reference, environment);
+  if (transport === "oci") return openLayout(await files.openDirectory(path), name, options);
+  if (transport === "oci-archive")
+    return openLayout(await openArchiveTree(await files.openFile(path), name, options), name, options);
+  return undefined;
+}
+
 /** The index that a reference means, or null where it means one image. */
 async function readTopIndex(
   reference: Reference,
-  { hashes, files }: { readonly hashes: Hashes; readonly files: HostFiles },
+  environment: OpenImageEnvironment,
   options: ReadOptions,
 ): Promise<ImageReport["index"]> {
-  const { transport, path } = reference;
-  if (transport !== "oci" && transport !== "oci-archive") return null;
-  const name = `${transport}:${path}`;
-  const tree =
-    transport === "oci"
-      ? await files.openDirectory(path)
-      : await openArchiveTree(await files.openFile(path), name, options);
-  const store: ImageStore = await openLayout(tree, name, options);
+  const { hashes } = environment;
+  const store = await openStore(reference, environment, options);
+  if (store === undefined) return null;
+  const { name } = store;
   try {
     const top = await store.resolve(reference, options);
     if (!isIndex(top)) return null;

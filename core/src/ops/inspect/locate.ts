@@ -55,16 +55,19 @@ export async function recognise(source: Source, options?: ReadOptions): Promise<
 
 /**
  * Transports of ops/image are references; everything else is a path: of a file, or of a directory that holds an OCI
- * layout. The caller closes what comes open.
+ * layout; or, where there is no such path and it begins with a host, an image of a registry. The caller closes what comes open.
  * Throws SourceError `not-found` and the like; FormatError `not-an-image` for a file that holds nothing known.
  */
 export async function locate(word: string, files: HostFiles, options?: ReadOptions): Promise<Located> {
   const reference = asReference(word);
-  if (reference !== undefined) return { kind: "image", reference };
+  if (reference !== undefined && TRANSPORT.test(word)) return { kind: "image", reference };
   let source: ClosableSource;
   try {
     source = await files.openFile(word);
   } catch (error) {
+    // `HOST/NAME` may be a path too; what is there is meant.
+    const isMissing = isAshlarError(error) && (error.code === "not-found" || error.code === "not-a-directory");
+    if (isMissing && reference !== undefined) return { kind: "image", reference };
     if (isAshlarError(error) && (error.code === "not-a-file" || error.code === "is-a-directory")) {
       const layout = await directoryReference(word, files);
       if (layout !== undefined) return { kind: "image", reference: layout };
@@ -90,7 +93,7 @@ export async function locate(word: string, files: HostFiles, options?: ReadOptio
 }
 
 /** Transports of ops/image by name: what begins with one is a reference, even a bad one. */
-const TRANSPORT = /^(oci|oci-archive|docker-archive|dir|tar|containers-storage):/;
+const TRANSPORT = /^(docker|oci|oci-archive|docker-archive|dir|tar|containers-storage):/;
 
 /** Undefined for a path. Errors of references that name an unknown transport pass. */
 function asReference(word: string): Reference | undefined {

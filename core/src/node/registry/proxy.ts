@@ -1,0 +1,67 @@
+/** Through a proxy to a TLS server: CONNECT (RFC 9110, 9.3.6). */
+import http from "node:http";
+import https from "node:https";
+import net from "node:net";
+import tls from "node:tls";
+import { SourceError } from "../../errors/index.ts";
+import { connectionFailure } from "./failures.ts";
+
+export interface ProxyServer {
+  readonly protocol: "http:" | "https:";
+  readonly hostname: string;
+  readonly port: string;
+  /** Its own credentials. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type ProxyFor = (url: URL) => ProxyServer | undefined;
+
+type OnSocket = (error: Error | null, socket?: net.Socket) => void;
+
+/** Makes the agent's connections through the proxy where there is one for the address. */
+export function connectThrough(agent: https.Agent, proxyFor: ProxyFor): void {
+  const direct = agent.createConnection.bind(agent) as (options: tls.ConnectionOptions, done: OnSocket) => net.Socket;
+  const create = (options: tls.ConnectionOptions, done: OnSocket): net.Socket | undefined => {
+    const { host = "", port = 443 } = options;
+    const shown = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const proxy = proxyFor(new URL(`https://${shown}/`));
+    if (proxy === undefined) return direct(options, done);
+    openTunnel(proxy, shown).then(
+      (socket) => {
+        const encrypted = tls.connect({ ...options, socket, ...(net.isIP(host) ? {} : { servername: host }) });
+        encrypted.once("secureConnect", () => done(null, encrypted));
+        encrypted.once("error", (error) => done(error));
+      },
+      (error: unknown) => done(error as Error),
+    );
+    return undefined;
+  };
+  agent.createConnection = create as typeof agent.createConnection;
+}
+
+/** A connection to `target` by way of the proxy. Errors: SourceError `proxy`, and those of the connection. */
+async function openTunnel(proxy: ProxyServer, target: string): Promise<net.Socket> {
+  const { protocol, hostname, port, headers } = proxy;
+  const module = protocol === "https:" ? https : http;
+  const request = module.request({
+    method: "CONNECT",
+    host: hostname,
+    port: Number(port || (protocol === "https:" ? 443 : 80)),
+    path: target,
+    headers: { host: target, ...headers },
+    agent: false,
+  });
+  request.end();
+  return new Promise((resolve, reject) => {
+    request.once("connect", (response, socket) => {
+      if (response.statusCode === 200) return resolve(socket as net.Socket);
+      socket.destroy();
+      reject(new SourceError("proxy", `proxy ${hostname}: status ${response.statusCode} for ${target}`));
+    });
+    request.once("response", (response) => {
+      request.destroy();
+      reject(new SourceError("proxy", `proxy ${hostname}: status ${response.statusCode} for ${target}`));
+    });
+    request.once("error", (error) => reject(connectionFailure(`proxy ${hostname}`, error)));
+  });
+}

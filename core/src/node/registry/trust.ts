@@ -1,0 +1,78 @@
+/**
+ * Certificates: the system's authorities, and for single registries those of `certs.d` (containers-certs.d(5)): `*.crt`
+ * are authorities, `*.cert` with `*.key` show who we are.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import tls, { type ConnectionOptions } from "node:tls";
+import { SourceError } from "../../errors/index.ts";
+import { readFailure } from "../errors.ts";
+
+/** The first that has a folder for the registry counts. */
+function folders(environment: NodeJS.ProcessEnv): string[] {
+  const config = environment["XDG_CONFIG_HOME"] || join(environment["HOME"] || homedir(), ".config");
+  return [join(config, "containers/certs.d"), "/etc/containers/certs.d", "/etc/docker/certs.d"];
+}
+
+/** Files of one folder. */
+const MAX_FILES = 100;
+
+/** Reads what there is for each host when it is first spoken to. */
+export function createTrust(environment: NodeJS.ProcessEnv): (host: string) => Promise<ConnectionOptions> {
+  const known = new Map<string, Promise<ConnectionOptions>>();
+  let authorities: string[] | undefined;
+  async function load(host: string): Promise<ConnectionOptions> {
+    authorities ??= systemAuthorities();
+    const { ca, cert, key } = await readFolders(host, environment);
+    return {
+      secureContext: tls.createSecureContext({
+        ca: [...authorities, ...ca],
+        ...(cert === undefined || key === undefined ? {} : { cert, key }),
+      }),
+    };
+  }
+  return (host) => {
+    const there = known.get(host) ?? load(host);
+    known.set(host, there);
+    return there;
+  };
+}
+
+/** Those that the system trusts, as other programs do; Node's own list where the system has none. */
+function systemAuthorities(): string[] {
+  const system = tls.getCACertificates("system");
+  return [...(system.length > 0 ? system : tls.getCACertificates("bundled")), ...tls.getCACertificates("extra")];
+}
+
+interface HostCertificates {
+  readonly ca: readonly Buffer[];
+  readonly cert?: Buffer | undefined;
+  readonly key?: Buffer | undefined;
+}
+
+async function readFolders(host: string, environment: NodeJS.ProcessEnv): Promise<HostCertificates> {
+  for (const folder of folders(environment)) {
+    const path = join(folder, host);
+    const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+      throw readFailure(path, error);
+    });
+    if (names === undefined) continue;
+    if (names.length > MAX_FILES)
+      throw new SourceError("too-large", `${path}: has more than ${MAX_FILES} files`, { path });
+    const read = (name: string): Promise<Buffer> =>
+      readFile(join(path, name)).catch((error: unknown) => {
+        throw readFailure(join(path, name), error);
+      });
+    const client = names.filter((name) => name.endsWith(".cert")).sort()[0];
+    const keyName = client?.replace(/\.cert$/, ".key");
+    if (keyName !== undefined && !names.includes(keyName))
+      throw new SourceError("not-found", `${join(path, keyName)}: the key of ${client} is missing`, { path });
+    return {
+      ca: await Promise.all(names.filter((name) => name.endsWith(".crt")).map(read)),
+      ...(client === undefined || keyName === undefined ? {} : { cert: await read(client), key: await read(keyName) }),
+    };
+  }
+  return { ca: [] };
+}

@@ -1,0 +1,21 @@
+export {
+  type AuthFile,
+  credentialKeys,
+  editAuthFile,
+  helperKey,
+  MAX_AUTH_FILE,
+  parseAuthFile,
+  parseHelperAnswer,
+} from "./auth-file.ts";
+export type { Credentials } from "./credentials.ts";
+export { chooseProxy, type ProxySettings } from "./proxy.ts";
+export {
+  formatName,
+  formatReference,
+  namesHost,
+  parseRegistryReference,
+  type RegistryReference,
+  type RepositoryName,
+} from "./reference.ts";
+export { openRegistryRepository, type RegistryEnvironment, type RegistryOptions } from "./registry-repository.ts";
+export type { HttpBody, HttpRequest, HttpResponse, Timing, Transport } from "./transport.ts";
