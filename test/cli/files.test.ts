@@ -121,7 +121,7 @@ test("output that goes away, is full or is closed", () => {
   const shell = (script: string) =>
     spawnSync("bash", ["-c", `set -o pipefail; ${script}`, "bash", join(REPOSITORY, "ashlar"), image], {
       encoding: "utf8",
-      timeout: 30_000,
+      timeout: 300_000,
     });
   const piped = shell(`"$1" cat "$2" sparse | head -c1 | wc -c`);
   assert.deepEqual([piped.status, piped.stdout.trim(), piped.stderr], [0, "1", ""]);

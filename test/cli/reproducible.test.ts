@@ -132,7 +132,7 @@ test("what is to make a difference makes one: time, salt, tails, hash", async ()
   assert.deepEqual(await seal(reference, { env: { SOURCE_DATE_EPOCH: "1650000000" } }), byFlag);
 });
 
-test("build: the same disk for root and for an ordinary user in odd surroundings", { timeout: 120_000 }, async (t) => {
+test("build: the same disk for root and for an ordinary user in odd surroundings", { timeout: 600_000 }, async (t) => {
   if (findRoot("trixie") === undefined) return t.skip("no trixie root; run scripts/fetch-roots trixie");
   const debian = await debianLayout("trixie");
   const sizes = ["--esp-size", "256M", "--slot-size", "512M", "--var-size", "256M", "--quiet"];

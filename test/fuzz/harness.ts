@@ -1,6 +1,7 @@
 // Runs one parser over many spoiled inputs and counts what came of them.
 import { Worker } from "node:worker_threads";
 import { isAshlarError } from "../../core/src/errors/index.ts";
+import { startEffort } from "../support/effort.ts";
 import { type Mutant, type Random, seededRandom } from "../support/mutate.ts";
 
 export interface Parser {
@@ -99,8 +100,7 @@ export async function fuzz(parser: Parser, cases: number): Promise<Outcome> {
     const label = `case ${number} (${what.slice(0, 200)})`;
     dog.next(number);
     const before = memory();
-    const start = performance.now();
-    const startCpu = process.cpuUsage();
+    const effort = startEffort();
     let problem: string | undefined;
     try {
       await parser.read(bytes);
@@ -109,8 +109,7 @@ export async function fuzz(parser: Parser, cases: number): Promise<Outcome> {
       problem = escapeOf(error);
       counts.refusals++;
     }
-    const { user, system } = process.cpuUsage(startCpu);
-    const time = Math.min(performance.now() - start, (user + system) / 1000);
+    const time = effort();
     const grown = memory() - before;
     if (time > slowest) [slowest, slowestCase] = [time, label];
     growth = Math.max(growth, grown);

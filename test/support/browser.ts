@@ -31,7 +31,7 @@ const FLAGS = [
 ];
 
 /** Milliseconds; a loaded machine takes seconds to start the browser. */
-const TIMEOUT = 60_000;
+const TIMEOUT = 120_000; // milliseconds
 
 export interface PageOptions {
   readonly width: number;

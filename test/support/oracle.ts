@@ -17,7 +17,7 @@ export interface OracleOptions {
   readonly input?: Uint8Array | string;
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>; // on top of ours
-  readonly timeout?: number; // milliseconds; 120 000 when absent
+  readonly timeout?: number; // milliseconds; 300 000 when absent
 }
 
 export interface Oracle {
@@ -109,7 +109,7 @@ function makeOracle(
         cwd: options.cwd,
         // Messages are compared, so their language is fixed.
         env: { ...process.env, LC_ALL: "C.UTF-8", ...extra, ...options.env },
-        timeout: options.timeout ?? 120_000,
+        timeout: options.timeout ?? 300_000,
         killSignal: "SIGKILL",
         stdio: ["pipe", "pipe", "pipe"],
       });
