@@ -46,6 +46,32 @@ function deviceNumber(major: number, minor: number): bigint {
   return ((a & 0xfffff000n) << 32n) | ((a & 0xfffn) << 8n) | ((b & 0xffffff00n) << 12n) | (b & 0xffn);
 }
 
+/** lseek(2). */
+const SEEK_DATA = 3;
+const ENXIO = 6;
+
+/**
+ * The first place from `offset` on where a file may hold something else than a hole; undefined where there is none. What
+ * the file system does not tell is taken for data.
+ */
+export type SeekData = (descriptor: number, offset: number) => number | undefined;
+
+/** Undefined where the machine has no such call. */
+export function loadSeekData(): SeekData | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const lseek = koffi.load("libc.so.6").func("int64_t lseek(int descriptor, int64_t offset, int whence)");
+    return (descriptor, offset) => {
+      const found = Number(lseek(descriptor, offset, SEEK_DATA));
+      if (found >= 0) return found;
+      return koffi.errno() === ENXIO ? undefined : offset;
+    };
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** Loads the port; undefined where the machine has none. */
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;

@@ -21,6 +21,11 @@ export interface Source {
    * collector (measured).
    */
   readInto?(offset: number, target: Uint8Array): Promise<void> | undefined;
+  /**
+   * Where a source knows its holes: the first place from `offset` on that may hold something else than zeros, `size` where
+   * there is none. What lies between need not be read.
+   */
+  dataFrom?(offset: number): number;
 }
 
 /** Throws SourceError `out-of-range` unless `[offset, offset + length)` lies inside `size` bytes. */
@@ -135,15 +140,21 @@ export async function* chunksOf(source: Source, options: ReadOptions & { readonl
 
 /**
  * As {@link chunksOf}, for who is done with a chunk when asking for the next: where the source can, two buffers serve
- * by turns, one being read while the other is used.
+ * by turns, one being read while the other is used, and holes are not read at all.
  */
 export async function* passingChunksOf(source: Source, options: ReadOptions & { readonly chunkSize?: number } = {}) {
   if (source.readInto === undefined) return yield* chunksOf(source, options);
   const chunkSize = Math.min(options.chunkSize ?? CHUNK_SIZE, source.size);
   let using = new Uint8Array(chunkSize);
   let filling = new Uint8Array(chunkSize);
-  const fill = (offset: number) =>
-    source.readInto?.(offset, filling.subarray(0, Math.min(chunkSize, source.size - offset)));
+  let dataFrom = 0; // what lies before is read already, or is a hole
+  const fill = (offset: number) => {
+    const target = filling.subarray(0, Math.min(chunkSize, source.size - offset));
+    if (source.dataFrom !== undefined && dataFrom <= offset) dataFrom = source.dataFrom(offset);
+    if (dataFrom < offset + target.length) return source.readInto?.(offset, target);
+    target.fill(0);
+    return undefined;
+  };
   let pending = source.size > 0 ? fill(0) : undefined;
   try {
     for (let offset = 0; offset < source.size; offset += chunkSize) {
