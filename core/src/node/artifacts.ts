@@ -2,10 +2,10 @@
 import { lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SinkError } from "../errors/index.ts";
-import type { ArtifactStore } from "../ops/artifacts.ts";
+import type { ResumableStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
-import { createFile, makeDirectories, type OutputFile } from "./files.ts";
-import { newPartialName, removeLeftovers } from "./leftovers.ts";
+import { createFile, makeDirectories, type OutputFile, reopenFile } from "./files.ts";
+import { claimLeftover, newPartialName, removeLeftovers } from "./leftovers.ts";
 
 async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, "r");
@@ -19,19 +19,25 @@ async function syncDirectory(path: string): Promise<void> {
 export interface ArtifactOptions {
   /** Replace artifacts that are there already. */
   readonly overwrite: boolean;
+  /** Keep what runs that broke off have left until `publish` or `discard`, for `resume`; default false. */
+  readonly resume?: boolean;
 }
 
 /** Opens `directory` (made where missing) for results; leftovers of runs that were killed are removed. */
-export async function openArtifacts(directory: string, { overwrite }: ArtifactOptions): Promise<ArtifactStore> {
+export async function openArtifacts(
+  directory: string,
+  { overwrite, resume = false }: ArtifactOptions,
+): Promise<ResumableStore> {
   const partial = join(directory, newPartialName());
   try {
     await makeDirectories(directory);
-    await removeLeftovers(directory);
+    if (!resume) await removeLeftovers(directory);
     await mkdir(partial, { mode: 0o700 });
   } catch (error) {
     throw writeFailure(directory, error);
   }
   const files = new Map<string, OutputFile>();
+  let isSuspended = false;
 
   async function refuseExisting(name: string): Promise<void> {
     const path = join(directory, name);
@@ -41,9 +47,14 @@ export async function openArtifacts(directory: string, { overwrite }: ArtifactOp
     if (there.isDirectory()) throw new SinkError("is-a-directory", `${path}: is a directory`, { path });
   }
 
-  async function discard(): Promise<void> {
+  async function closeAll(): Promise<void> {
     for (const file of files.values()) await file.close().catch(() => undefined);
     files.clear();
+  }
+
+  async function discard(): Promise<void> {
+    if (isSuspended) return;
+    await closeAll();
     await rm(partial, { recursive: true, force: true });
   }
 
@@ -53,6 +64,18 @@ export async function openArtifacts(directory: string, { overwrite }: ArtifactOp
       const file = await createFile(join(partial, name));
       files.set(name, file);
       return file;
+    },
+    async resume(name) {
+      await refuseExisting(name);
+      const path = join(partial, name);
+      const claimed = resume && (await claimLeftover(directory, name, path));
+      const { file, size } = claimed ? await reopenFile(path) : { file: await createFile(path), size: 0 };
+      files.set(name, file);
+      return { artifact: file, left: size > 0 ? file.source(size) : undefined };
+    },
+    async suspend() {
+      await closeAll();
+      isSuspended = true;
     },
     async publish() {
       for (const name of files.keys()) await refuseExisting(name);
@@ -67,6 +90,7 @@ export async function openArtifacts(directory: string, { overwrite }: ArtifactOp
           named.push(join(directory, name));
         }
         await rmdir(partial);
+        if (resume) await removeLeftovers(directory);
         await syncDirectory(directory);
       } catch (error) {
         // The sign of completeness goes first here too.

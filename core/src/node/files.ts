@@ -221,8 +221,23 @@ export async function createFile(path: string): Promise<OutputFile> {
   }
 }
 
-/** Every write skips whole blocks of zeros, so each place is to be written once. */
-function outputFile(handle: FileHandle, path: string): OutputFile {
+/** Opens a file that an earlier run has left, with what is in it. Zeros are written too, since they may stand over other bytes. */
+export async function reopenFile(path: string): Promise<{ readonly file: OutputFile; readonly size: number }> {
+  try {
+    const handle = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
+    return { file: outputFile(handle, path, { writesZeros: true }), size: (await handle.stat()).size };
+  } catch (error) {
+    throw writeFailure(path, error);
+  }
+}
+
+function* wholeRun(_offset: number, { length }: Uint8Array): Generator<readonly [start: number, end: number]> {
+  if (length > 0) yield [0, length];
+}
+
+/** Every write skips whole blocks of zeros unless told otherwise, so each place is to be written once. */
+function outputFile(handle: FileHandle, path: string, { writesZeros = false } = {}): OutputFile {
+  const runsOf = writesZeros ? wholeRun : dataRuns;
   async function attempt<T>(action: () => Promise<T>): Promise<T> {
     try {
       return await action();
@@ -233,7 +248,7 @@ function outputFile(handle: FileHandle, path: string): OutputFile {
   return {
     writeAt: (offset, bytes) =>
       attempt(async () => {
-        for (const [start, end] of dataRuns(offset, bytes))
+        for (const [start, end] of runsOf(offset, bytes))
           for (let at = start; at < end; ) {
             const { bytesWritten } = await handle.write(bytes, at, end - at, offset + at);
             if (bytesWritten === 0)

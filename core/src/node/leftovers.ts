@@ -1,5 +1,5 @@
 /** Names of what is not finished yet, and the removal of what runs that were killed have left under them. */
-import { lstat, readdir, rm } from "node:fs/promises";
+import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { makerOf, newMark } from "./process-mark.ts";
 
@@ -10,6 +10,28 @@ const MAX_AGE = 24 * 60 * 60 * 1000;
 /** A name for something that this process is making, another one each time. */
 export function newPartialName(): string {
   return PREFIX + newMark();
+}
+
+/**
+ * Moves the file `name` that a run of this machine that has ended has left in `directory` to `path`; of several the one that
+ * takes the most space. False where there is none.
+ */
+export async function claimLeftover(directory: string, name: string, path: string): Promise<boolean> {
+  const found: { readonly from: string; readonly blocks: number }[] = [];
+  for (const entry of await readdir(directory)) {
+    if (!entry.startsWith(PREFIX) || makerOf(entry.slice(PREFIX.length)) !== "ended") continue;
+    const from = join(directory, entry, name);
+    const stat = await lstat(from).catch(() => undefined);
+    if (stat?.isFile() === true) found.push({ from, blocks: stat.blocks });
+  }
+  for (const { from } of found.sort((a, b) => b.blocks - a.blocks))
+    try {
+      await rename(from, path);
+      return true;
+    } catch {
+      // another run was faster
+    }
+  return false;
 }
 
 /** Removes what runs that were killed have left in `directory`. */

@@ -16,6 +16,17 @@ export interface ArtifactStore {
   discard(): Promise<void>;
 }
 
+/** A store that can go on where a run broke off. */
+export interface ResumableStore extends ArtifactStore {
+  /**
+   * As `create`. `left` is what an earlier run has left of it: any bytes, of which the caller uses what it can check and
+   * writes the rest over.
+   */
+  resume(name: string): Promise<{ readonly artifact: Artifact; readonly left: Source | undefined }>;
+  /** Instead of `discard`: leaves what is written for a later `resume`, unless `publish` was called. */
+  suspend(): Promise<void>;
+}
+
 export interface CopyOptions extends ReadOptions {
   /** @param amount bytes written since the last call */
   readonly onProgress?: (amount: number) => void;

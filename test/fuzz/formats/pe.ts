@@ -15,7 +15,7 @@ import type { Parser } from "../harness.ts";
 import { at, binary, every, pad, runOf, type Seed, sample, shape } from "./common.ts";
 
 /** A PE32+ image as small as a stub can be. */
-function peImage(sections: readonly (readonly [name: string, content: Uint8Array])[]): Uint8Array {
+export function peImage(sections: readonly (readonly [name: string, content: Uint8Array])[]): Uint8Array {
   const headersSize = 0x600;
   let rawOffset = headersSize;
   const table = sections.map(([name, content], index) => {

@@ -6,7 +6,7 @@ import type { Digest } from "../../hash/index.ts";
 import type { ReadOptions, Source } from "../../source/index.ts";
 import type { ClosableSource } from "./layout.ts";
 import type { Descriptor } from "./read.ts";
-import type { ImageStore } from "./store.ts";
+import type { BlobStream, ImageStore } from "./store.ts";
 
 export interface PutOptions extends ReadOptions {
   /** @param amount bytes sent since the last call */
@@ -30,6 +30,11 @@ export interface ReferrersOptions extends ReadOptions {
 export interface Repository extends ImageStore {
   /** Random access to a blob: only the ranges that are read travel. Throws SourceError `no-blob`. */
   openBlob(descriptor: Descriptor, options?: ReadOptions): Promise<ClosableSource>;
+  /**
+   * A part of a blob, front to back as it arrives, for stores where that is faster than many reads or loses less when it
+   * breaks off. Nothing of it is verified.
+   */
+  openPart?(descriptor: Descriptor, start: number, length: number, options?: ReadOptions): Promise<BlobStream>;
   /** Whether the blob or manifest is there. */
   has(descriptor: Descriptor, options?: ReadOptions): Promise<boolean>;
   /**

@@ -1,0 +1,125 @@
+/** Frames of packs, fetched when a block of them is read, several by one request where reads go forward, and remembered. */
+import type { ReadOptions } from "../../source/index.ts";
+import type { DecompressFrame } from "../environment.ts";
+import type { StoredPack, StoredRoot } from "./stored-root.ts";
+
+/** Bytes of blocks that are remembered. */
+const CACHE_SIZE = 32 * 1024 * 1024;
+/** Frames that one request fetches at most: 4 MiB of blocks. */
+const MAX_FRAMES_READ = 64;
+/** Requests under way at a time. */
+const PARALLEL = 4;
+
+export interface FrameCache {
+  /** Hands out `count` blocks of a pack from `first` on, a frame's at a time; `block` is the number of the first of them. */
+  read(
+    pack: number,
+    first: number,
+    count: number,
+    options: ReadOptions | undefined,
+    use: (block: number, blocks: Uint8Array) => void,
+  ): Promise<void>;
+}
+
+export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): FrameCache {
+  const { blockSize } = root.recipe.parameters;
+  const known = new Map<string, Promise<Uint8Array>>(); // in order of last use
+  const sizes = new Map<string, number>();
+  let cached = 0; // bytes
+  const waiting: (() => void)[] = [];
+  let active = 0;
+  let forward = { pack: -1, next: -1, count: 1 }; // where a read that goes on would go on, and how far it may fetch ahead
+
+  async function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (active >= PARALLEL) await new Promise<void>((resolve) => waiting.push(resolve));
+    active++;
+    try {
+      return await work();
+    } finally {
+      active--;
+      waiting.shift()?.();
+    }
+  }
+
+  function remember(key: string, frame: Promise<Uint8Array>, size: number): void {
+    known.set(key, frame);
+    sizes.set(key, size);
+    cached += size;
+    frame.catch(() => forget(key)); // a failure is not remembered
+    while (cached > CACHE_SIZE && known.size > 1) forget(known.keys().next().value!); // not empty
+  }
+
+  function forget(key: string): void {
+    cached -= sizes.get(key) ?? 0;
+    sizes.delete(key);
+    known.delete(key);
+  }
+
+  /** Frames in a row, by one request. */
+  function* fetch(
+    { pack, source }: StoredPack,
+    index: number,
+    first: number,
+    count: number,
+    options: ReadOptions | undefined,
+  ): Generator<Promise<Uint8Array>> {
+    const start = pack.frame(first);
+    const end = pack.frame(first + count - 1);
+    const bytes = inTurn(() => source.read(start.offset, end.offset + end.size - start.offset, options));
+    for (let i = first; i < first + count; i++) {
+      const { offset, size, blocks } = pack.frame(i);
+      const frame = bytes.then((all) => {
+        const stored = all.subarray(offset - start.offset, offset - start.offset + size);
+        return decompressFrame(stored, blocks * blockSize, `${root.packName(index)}: frame ${i}`);
+      });
+      remember(`${index}:${i}`, frame, blocks * blockSize);
+      yield frame;
+    }
+  }
+
+  /** The frames `from` … `to` in order. What is missing is asked for at once, before anything is waited for. */
+  function frames(stored: StoredPack, index: number, from: number, to: number, options: ReadOptions | undefined) {
+    const found: Promise<Uint8Array>[] = [];
+    for (let at = from; at <= to; ) {
+      const key = `${index}:${at}`;
+      const there = known.get(key);
+      if (there !== undefined) {
+        known.delete(key);
+        known.set(key, there);
+        found.push(there);
+        at++;
+        continue;
+      }
+      let missing = 1;
+      while (at + missing <= to && !known.has(`${index}:${at + missing}`)) missing++;
+      found.push(...fetch(stored, index, at, missing, options));
+      at += missing;
+    }
+    return found;
+  }
+
+  return {
+    async read(index, first, count, options, use) {
+      const stored = await root.openPack(index);
+      const { blocksPerFrame, frameCount } = stored.pack;
+      const from = Math.floor(first / blocksPerFrame);
+      const to = Math.floor((first + count - 1) / blocksPerFrame);
+      const goesOn = forward.pack === index && (from === forward.next || from === forward.next - 1);
+      const ahead = goesOn ? Math.min(forward.count * 2, MAX_FRAMES_READ) : 1;
+      forward = { pack: index, next: to + 1, count: ahead };
+      const last = Math.min(frameCount - 1, Math.max(to, goesOn ? from + ahead - 1 : to));
+      for (let window = from; window <= to; window += MAX_FRAMES_READ) {
+        const end = Math.min(last, window + MAX_FRAMES_READ - 1);
+        for (const [offset, pending] of frames(stored, index, window, end, options).entries()) {
+          const frame = window + offset;
+          if (frame > to) break; // fetched ahead
+          const blocks = await pending;
+          const start = Math.max(first, frame * blocksPerFrame);
+          const stop = Math.min(first + count, (frame + 1) * blocksPerFrame);
+          const at = start - frame * blocksPerFrame;
+          use(start, blocks.subarray(at * blockSize, (at + stop - start) * blockSize));
+        }
+      }
+    },
+  };
+}

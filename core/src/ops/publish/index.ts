@@ -1,0 +1,14 @@
+export type { PublishEnvironment, PullEnvironment } from "./environment.ts";
+export * from "./media-types.ts";
+export { type PulledRelease, type PullOptions, pullRelease } from "./pull.ts";
+export {
+  type Pushed,
+  type PushedBlob,
+  type PushedRelease,
+  type PushOptions,
+  pushReleases,
+  type ReleaseFiles,
+} from "./push.ts";
+export { type ResolveOptions, releasesIn, resolveRelease } from "./resolve.ts";
+export type { RootSources } from "./root-source.ts";
+export { openStoredRelease, readStoredRelease, type StoredEnvironment, type StoredRelease } from "./stored.ts";

@@ -1,0 +1,137 @@
+/** A release in a repository, opened in place: nothing is fetched but what is read, and that is verified. */
+import { FormatError, SourceError } from "../../errors/index.ts";
+import {
+  type ClosableSource,
+  type Descriptor,
+  type FileTree,
+  type Repository,
+  readBlob,
+} from "../../formats/oci/index.ts";
+import type { BlockHasher } from "../../hash/index.ts";
+import type { Source } from "../../source/index.ts";
+import { artifactOf, parseRelease, type Release } from "../release/release.ts";
+import { type Assembly, parseAssembly } from "./assembly.ts";
+import { assembledSource, type LayerEnvironment, openLayers } from "./layers.ts";
+import { type ReleaseManifest, readReleaseManifest } from "./manifest.ts";
+import { LITERALS_TYPE } from "./media-types.ts";
+import { type RootSources, rootSources } from "./root-source.ts";
+import { openStoredRoot, type StoredRoot } from "./stored-root.ts";
+
+export interface StoredEnvironment extends LayerEnvironment {
+  readonly blockHasher: BlockHasher;
+}
+
+export interface StoredRelease extends FileTree {
+  /** For people, with the digest. */
+  readonly name: string;
+  readonly manifest: ReleaseManifest;
+  readonly release: Release;
+  /** The bytes of release.json. */
+  readonly bytes: Uint8Array;
+  readonly root: StoredRoot;
+  /** How the artifacts other than root and hash device are put together. */
+  readonly assembly: Assembly | undefined;
+  /** The root and its hash device, read by ranges. */
+  sources(): Promise<RootSources>;
+  /**
+   * An artifact by its name. What it is made from is verified: blocks of the root against the root hash, everything else
+   * as a blob, which is fetched whole. Throws SourceError `not-found` for a name that the release does not list.
+   */
+  open(name: string): Promise<ClosableSource>;
+  /** Closes everything that came from here, not the repository. */
+  close(): Promise<void>;
+}
+
+/** What a release is: its manifest and release.json, both verified. Errors: those of manifest and release. */
+export async function readStoredRelease(
+  repository: Repository,
+  descriptor: Descriptor,
+  { hashes, signal }: Pick<StoredEnvironment, "hashes" | "signal">,
+): Promise<{ readonly manifest: ReleaseManifest; readonly release: Release; readonly bytes: Uint8Array }> {
+  const manifest = await readReleaseManifest(repository, descriptor, hashes, { signal });
+  const what = `${repository.name}: release ${manifest.config.digest}`;
+  const bytes = await readBlob(repository, manifest.config, hashes, what, { signal });
+  return { manifest, release: parseRelease(bytes, what), bytes };
+}
+
+/** @param descriptor of the manifest of one release; see `resolveRelease` */
+export async function openStoredRelease(
+  repository: Repository,
+  descriptor: Descriptor,
+  environment: StoredEnvironment,
+): Promise<StoredRelease> {
+  const { hashes, signal } = environment;
+  const { manifest, release, bytes } = await readStoredRelease(repository, descriptor, environment);
+  const name = `${repository.name}@${descriptor.digest}`;
+  if (artifactOf(release, "root") === undefined || artifactOf(release, "root-verity") === undefined)
+    throw new FormatError("bad-release", `${name}: lists no root and hash device`, { path: name });
+  const root = await openStoredRoot(repository, manifest, release, hashes, { signal });
+  const assembly = await readAssembly(repository, manifest, release, environment);
+  const layers = openLayers(repository, manifest, environment);
+  let sources: Promise<RootSources> | undefined;
+  const made = new Map<string, Source>();
+
+  function rootAndHashes(): Promise<RootSources> {
+    sources ??= rootSources(root, environment);
+    return sources;
+  }
+
+  async function artifact(wanted: string): Promise<Source> {
+    const known = made.get(wanted);
+    if (known !== undefined) return known;
+    const role = release.artifacts.find((entry) => entry.name === wanted)?.role;
+    if (role === undefined)
+      throw new SourceError("not-found", `${name}: lists no artifact ${JSON.stringify(wanted.slice(0, 200))}`);
+    let source: Source;
+    if (role === "root" || role === "root-verity") {
+      const { data, hashDevice } = await rootAndHashes();
+      source = role === "root" ? data : hashDevice;
+    } else {
+      const { pieces } = assembly!.artifacts.find((entry) => entry.name === wanted)!; // parseAssembly has seen to it
+      for (const { artifact: part } of pieces) if (part !== undefined) await artifact(part);
+      source = await assembledSource(pieces, layers, (part) => made.get(part)!); // made above
+    }
+    made.set(wanted, source);
+    return source;
+  }
+
+  return {
+    name,
+    manifest,
+    release,
+    bytes,
+    root,
+    assembly,
+    sources: rootAndHashes,
+    async open(wanted) {
+      const source = await artifact(wanted);
+      return { size: source.size, read: (...range) => source.read(...range), close: async () => {} };
+    },
+    async close() {
+      await layers.close();
+      await root.close();
+    },
+  };
+}
+
+async function readAssembly(
+  repository: Repository,
+  manifest: ReleaseManifest,
+  release: Release,
+  { hashes, signal }: StoredEnvironment,
+): Promise<Assembly | undefined> {
+  const layers = new Map<string, number | undefined>();
+  for (const { digest, size, mediaType } of [...manifest.sections, ...manifest.literals])
+    layers.set(digest, mediaType === LITERALS_TYPE ? undefined : size);
+  if (manifest.assembly === undefined) {
+    const missing = release.artifacts.find(({ role }) => role !== "root" && role !== "root-verity");
+    if (missing === undefined) return undefined;
+    throw new FormatError(
+      "bad-manifest",
+      `${repository.name}: manifest ${manifest.descriptor.digest}: has no assembly`,
+    );
+  }
+  const what = `${repository.name}: assembly ${manifest.assembly.digest}`;
+  const bytes = await readBlob(repository, manifest.assembly, hashes, what, { signal });
+  return parseAssembly(bytes, release, layers, what);
+}

@@ -1,0 +1,96 @@
+/** Takes artifacts other than the root apart: into sections of the UKI, other artifacts, zeros, and literals. */
+import { IntegrityError, UnsupportedError } from "../../errors/index.ts";
+import { openPe } from "../../formats/pe/index.ts";
+import type { Digest } from "../../hash/index.ts";
+import type { Source } from "../../source/index.ts";
+import { digestSource } from "../release/describe.ts";
+import { artifactOf, type Release } from "../release/release.ts";
+import { type Assembly, isSealed, MAX_PIECES } from "./assembly.ts";
+import type { PublishEnvironment } from "./environment.ts";
+import { type DraftPiece, literalCollector } from "./literals.ts";
+import { type Candidate, findPieces } from "./pieces.ts";
+
+/** Sections of a UKI with fewer bytes are literals. */
+const MIN_SECTION = 64 * 1024;
+
+export interface Section {
+  readonly name: string;
+  readonly content: Source;
+  readonly digest: Digest;
+}
+
+export interface Parts {
+  /** Each content once. */
+  readonly sections: readonly Section[];
+  readonly artifacts: Assembly["artifacts"];
+  /** Layers, compressed. */
+  readonly literals: readonly Uint8Array[];
+}
+
+/**
+ * @param opened all artifacts of the release. Each is held against release.json here, root and hash device too: IntegrityError
+ * `digest-mismatch`.
+ */
+export async function takeApart(
+  release: Release,
+  opened: ReadonlyMap<string, Source>,
+  environment: PublishEnvironment,
+): Promise<Parts> {
+  const { hashes, signal, reporter, compressors } = environment;
+  const task = reporter.start(
+    "reading artifacts",
+    release.artifacts.reduce((sum, { size }) => sum + size, 0),
+  );
+  const options = { signal, onProgress: task.advance };
+  const uki = artifactOf(release, "uki");
+  const sections = uki === undefined ? [] : await largeSections(opened.get(uki.name)!, environment); // all are open
+  const literals = literalCollector();
+  const candidates: Candidate<Omit<DraftPiece, "size">>[] = sections.map(({ digest, content }) => ({
+    name: { layer: digest },
+    source: content,
+  }));
+  const drafts: { name: string; pieces: readonly DraftPiece[] }[] = [];
+  // Smaller things first: a UKI is in the disk, not the other way round.
+  const ordered = [...release.artifacts].sort(
+    (a, b) => Number(isSealed(b.role)) - Number(isSealed(a.role)) || a.size - b.size,
+  );
+  for (const { role, name, digest: expected } of ordered) {
+    const source = opened.get(name)!; // all are open
+    let digest: Digest;
+    if (isSealed(role)) digest = await digestSource(source, hashes, options);
+    else {
+      const found = await findPieces(source, candidates, hashes, options);
+      digest = found.digest;
+      const pieces: DraftPiece[] = [];
+      for (const { from, offset, at, size } of found.pieces)
+        if (from === "zeros") pieces.push({ size });
+        else if (from === "literal") pieces.push(...(await literals.add(source, offset, size)));
+        else pieces.push({ ...from, ...(at === 0 ? {} : { at }), size });
+      drafts.push({ name, pieces });
+    }
+    if (digest !== expected)
+      throw new IntegrityError("digest-mismatch", `${name}: digest is ${digest}, expected ${expected}`, {
+        path: name,
+        expected,
+        actual: digest,
+      });
+    candidates.push({ name: { artifact: name }, source });
+  }
+  task.end();
+  if (drafts.reduce((sum, { pieces }) => sum + pieces.length, 0) > MAX_PIECES)
+    throw new UnsupportedError("too-many-pieces", `the artifacts have more than ${MAX_PIECES} pieces`);
+  const finished = literals.finish(compressors.zstd, hashes);
+  const artifacts = drafts.map(({ name, pieces }) => ({ name, pieces: pieces.map(finished.resolve) }));
+  return { sections, artifacts, literals: finished.layers };
+}
+
+async function largeSections(uki: Source, { hashes, signal }: PublishEnvironment): Promise<Section[]> {
+  const image = await openPe(uki, { signal });
+  const sections = new Map<Digest, Section>();
+  for (const { name, virtualSize, content } of image.sections) {
+    if (virtualSize < MIN_SECTION) continue;
+    const digest = await digestSource(content, hashes, { signal });
+    if (!sections.has(digest)) sections.set(digest, { name, content, digest });
+  }
+  return [...sections.values()];
+}
