@@ -13,6 +13,7 @@ import { PE_PARSERS } from "./formats/pe.ts";
 import { RELEASE_PARSERS } from "./formats/release.ts";
 import { SETTINGS_PARSERS } from "./formats/settings.ts";
 import { TAR_PARSERS } from "./formats/tar.ts";
+import { TRUST_PARSERS } from "./formats/trust.ts";
 import { VERITY_PARSERS } from "./formats/verity.ts";
 import type { Parser } from "./harness.ts";
 
@@ -31,4 +32,5 @@ export const PARSERS: readonly Parser[] = [
   ...RELEASE_PARSERS,
   ...PACKAGE_PARSERS,
   ...PACK_PARSERS,
+  ...TRUST_PARSERS,
 ];

@@ -17,6 +17,7 @@ export {
   nodeVerifier,
   openPrivateKey,
 } from "./keys.ts";
+export { loadPolicyKey, readPolicy, readPublicKey, usesSigstoreAttachments } from "./policy.ts";
 export { openRegistries, type Registries, type RegistriesOptions } from "./registry/registries.ts";
 export { fileScratch } from "./scratch.ts";
 export { tufVerifier } from "./tuf.ts";

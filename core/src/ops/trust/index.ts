@@ -32,6 +32,24 @@ export {
 } from "./keys.ts";
 export { type IdentityRule, type ImageName, nameRefusal, parseImageName, showName } from "./names.ts";
 export { encodePem, type PemBlock, parsePem } from "./pem.ts";
+export {
+  dockerScopes,
+  type KeySource,
+  type Policy,
+  type PolicyHost,
+  parsePolicy,
+  pathScopes,
+  type Requirement,
+  requirementsFor,
+  verifyRequirements,
+} from "./policy.ts";
+export {
+  assertProvenance,
+  type Provenance,
+  type ProvenanceSubject,
+  parseProvenance,
+  provenanceOf,
+} from "./provenance.ts";
 export { attachStatement, type SignOptions, type SignResult, signDigest } from "./sign.ts";
 export { encodeSimpleSigning, parseSimpleSigning, type SimpleSigning } from "./simple-signing.ts";
 export { digestSet, encodeStatement, parseStatement, type Statement, type Subject } from "./statement.ts";
