@@ -77,7 +77,7 @@ export function playAttacks(report: AttackReport, open: OpenRepository): void {
       await channel.release({ version: "2" });
       const honest = await channel.read();
       const { signed, signatures } = envelopeOf(honest.targets);
-      const [path, target] = Object.entries<any>(signed.targets)[0]!;
+      const [path, target] = Object.entries(signed.targets)[0]!;
       const changed = (fields: object) => ({ ...signed, targets: { [path]: { ...target, ...fields } } });
       const custom = (fields: object) => changed({ custom: { ...target.custom, ...fields } });
       const machine = device(repository, channel.pin);
@@ -243,7 +243,7 @@ export function playAttacks(report: AttackReport, open: OpenRepository): void {
     const honest = await channel.read();
     const { signed } = envelopeOf(honest.targets);
     const raised = structuredClone(signed);
-    for (const target of Object.values<any>(raised.targets)) target.custom.epoch = 1;
+    for (const target of Object.values(raised.targets)) target.custom.epoch = 1;
     const targets = await forge("targets", { ...raised, version: 50 }, channel.keys.targets);
     await serve(repository, await forgeOnline(honest, channel.keys.online, { targets }));
     await report.refused("fast-forward", "an epoch raised by the targets key", machine.follow, {

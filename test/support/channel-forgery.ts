@@ -38,8 +38,13 @@ export function fromBytes<R extends Role>(role: R, bytes: Uint8Array): Metadata<
   return { role, bytes, signatures: [], signed, fingerprint: "sha256:" };
 }
 
-export const envelopeOf = ({ bytes }: Metadata): { signatures: { keyid: string; sig: string }[]; signed: any } =>
-  JSON.parse(new TextDecoder().decode(bytes));
+export interface Envelope<R extends Role> {
+  readonly signatures: { keyid: string; sig: string }[];
+  readonly signed: SignedOf[R];
+}
+
+export const envelopeOf = <R extends Role>({ bytes }: Metadata<R>): Envelope<R> =>
+  JSON.parse(new TextDecoder().decode(bytes)) as Envelope<R>;
 
 /** Puts documents under the tag, whatever was there. */
 export async function serve(repository: Repository, documents: ChannelDocuments, tag = "stable"): Promise<void> {
