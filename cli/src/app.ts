@@ -2,6 +2,7 @@
 import { buildApplication, buildRouteMap } from "@stricli/core";
 import packageJson from "../package.json" with { type: "json" };
 import { buildDiskCommand } from "./commands/build.ts";
+import { channelRoutes } from "./commands/channel.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
@@ -23,6 +24,7 @@ const routes = buildRouteMap({
     diff: diffCommand,
     lint: lintCommand,
     fsverity: fsverityRoutes,
+    channel: channelRoutes,
     completion: completionCommand,
   },
   docs: {

@@ -13,12 +13,15 @@ export const EXIT = {
   SinkError: 8,
   /** Of `ashlar diff --exit-code`. */
   different: 9,
+  /** Of `ashlar channel check`. */
+  newer: 10,
+  stale: 11,
   hungUp: 129,
   interrupted: 130,
   terminated: 143,
-} as const satisfies Readonly<
-  Record<AshlarError["kind"] | "ok" | "bug" | "usage" | "different" | "hungUp" | "interrupted" | "terminated", number>
->;
+} as const satisfies Readonly<Record<AshlarError["kind"] | Ending, number>>;
+
+type Ending = "ok" | "bug" | "usage" | "different" | "newer" | "stale" | "hungUp" | "interrupted" | "terminated";
 
 export function exitCodeOf(error: unknown): number {
   return isAshlarError(error) ? EXIT[error.kind] : EXIT.bug;

@@ -81,3 +81,41 @@ export function parseKernelArgument(text: string): string {
 }
 
 export const parseText = (text: string): string => text;
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86400, w: 7 * 86400 };
+
+/** `12h`, `7d`, `26w` → seconds. */
+export function parseDuration(text: string): number {
+  const match = /^([1-9][0-9]{0,8})([smhdw])$/.exec(text);
+  if (match === null) throw new Error(`not a duration such as 12h, 7d or 26w: ${text}`);
+  const seconds = Number(match[1]) * SECONDS[match[2]!]!; // the pattern admits only these letters
+  if (seconds > MAX_DURATION) throw new Error(`longer than 100 years: ${text}`);
+  return seconds;
+}
+
+const MAX_DURATION = 100 * 365 * 86400;
+
+export function parseThreshold(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 64) throw new Error(`not a threshold from 1 to 64: ${text}`);
+  return count;
+}
+
+export function parseEpoch(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) throw new Error(`not an epoch: ${text}`);
+  return Number(text);
+}
+
+/** `5%,50%@2026-12-01T00:00:00Z` → steps in parts of 10 000. */
+export function parseRollout(text: string): { parts: number; from?: string }[] {
+  return text.split(",").map((step, index) => {
+    const match = /^([0-9]{1,3}(?:\.[0-9]{1,2})?)%(?:@(.*))?$/.exec(step.trim());
+    const percent = Number(match?.[1]);
+    if (match === null || percent > 100) throw new Error(`not a share such as 5% or 50%@2026-12-01T00:00:00Z: ${step}`);
+    const parts = Math.round(percent * 100);
+    if (match[2] === undefined && index > 0) throw new Error(`all steps but the first need a time: ${step}`);
+    if (match[2] === undefined) return { parts };
+    const time = Number(parseTimestamp(match[2]) / 1_000_000n);
+    return { parts, from: `${new Date(time).toISOString().slice(0, 19)}Z` };
+  });
+}

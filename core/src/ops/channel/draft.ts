@@ -38,7 +38,7 @@ export interface Draft {
 }
 
 /** Bytes: two of each document, indented. */
-const MAX_DRAFT_SIZE = 4 * (MAX_METADATA_SIZE.root + MAX_METADATA_SIZE.targets);
+export const MAX_DRAFT_SIZE = 4 * (MAX_METADATA_SIZE.root + MAX_METADATA_SIZE.targets);
 
 const Documents = v.object({ root: v.optional(EnvelopeSchema), targets: v.optional(EnvelopeSchema) });
 const DraftSchema = v.object({ schema: v.literal(DRAFT_SCHEMA), base: v.optional(Documents), ...Documents.entries });
@@ -75,7 +75,7 @@ export function draftRequirements(draft: Draft): { readonly root: Requirement[];
   };
 }
 
-/** Signs what the keys are asked for. Throws PolicyError `channel-key` for a signer that nobody asks for. */
+/** Signs what the keys are asked for; other keys are left alone. */
 export async function signDraft(draft: Draft, signers: readonly ChannelSigner[], hashes: Hashes): Promise<Draft> {
   const { root, targets } = draftRequirements(draft);
   return {

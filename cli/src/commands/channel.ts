@@ -1,0 +1,387 @@
+/** `ashlar channel …`: signed pointers to releases. docs/channels.md explains them. */
+import { buildCommand, buildRouteMap } from "@stricli/core";
+import { parseDuration, parseEpoch, parseRollout, parseText, parseThreshold, parseTimestamp } from "../parse.ts";
+import { jsonFlag, type OutputFlags, type RegistryFlags, registryFlags, text } from "./flags.ts";
+
+const list = (brief: string, placeholder: string) =>
+  ({ kind: "parsed", parse: parseText, brief, placeholder, variadic: true, optional: true }) as const;
+
+const lifetime = (what: string, standard: string) =>
+  ({
+    kind: "parsed",
+    parse: parseDuration,
+    brief: `How long ${what} signed now is valid: 12h, 7d, 26w (default: ${standard})`,
+    placeholder: "TIME",
+    optional: true,
+  }) as const;
+
+const threshold = (brief: string) =>
+  ({ kind: "parsed", parse: parseThreshold, brief, placeholder: "N", default: "1" }) as const;
+
+const channelParameter = { brief: "HOST/NAME:TAG of the channel", parse: String, placeholder: "CHANNEL" } as const;
+const one = <P extends object>(parameter: P) => ({ kind: "tuple", parameters: [parameter] }) as const;
+
+const common = { ...registryFlags, json: jsonFlag } as const;
+
+const lifetimeFlags = {
+  rootLifetime: lifetime("a root", "365d"),
+  targetsLifetime: lifetime("a list of releases", "91d"),
+  snapshotLifetime: lifetime("a snapshot", "7d"),
+  timestampLifetime: lifetime("a timestamp", "7d"),
+} as const;
+
+const rootFlag = text("Root that the channel must descend from: its file, or the sha256:… that `show` prints", "ROOT");
+
+/** Of every command that signs. */
+const signingFlags = {
+  key: {
+    ...list("Private key to sign with; may be given again. Its password is taken from ASHLAR_PASSWORD", "FILE"),
+  },
+  ...lifetimeFlags,
+  ...common,
+} as const;
+
+const changeFlags = {
+  ...signingFlags,
+  partial: text("Do not publish: write the change there, for others to sign", "DRAFT"),
+  root: rootFlag,
+} as const;
+
+export interface LifetimeFlags {
+  /** Seconds, all of them. */
+  readonly rootLifetime?: number | undefined;
+  readonly targetsLifetime?: number | undefined;
+  readonly snapshotLifetime?: number | undefined;
+  readonly timestampLifetime?: number | undefined;
+}
+
+export interface SigningFlags extends LifetimeFlags, RegistryFlags, OutputFlags {
+  readonly key?: readonly string[] | undefined;
+}
+
+export interface ChangeFlags extends SigningFlags {
+  readonly partial?: string | undefined;
+  readonly root?: string | undefined;
+}
+
+export interface InitFlags extends ChangeFlags {
+  readonly product: string;
+  readonly name?: string | undefined;
+  readonly rootKey?: readonly string[] | undefined;
+  readonly targetsKey?: readonly string[] | undefined;
+  readonly onlineKey?: readonly string[] | undefined;
+  readonly snapshotKey?: readonly string[] | undefined;
+  readonly rootThreshold: number;
+  readonly targetsThreshold: number;
+}
+
+const initCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runInit,
+  parameters: {
+    flags: {
+      product: { kind: "parsed", parse: parseText, brief: "Image id of the releases", placeholder: "ID" },
+      name: text("Name of the channel, signed (default: the tag)", "NAME"),
+      rootKey: list("Key of the root role, public or private; may be given again", "FILE"),
+      targetsKey: list("Key of the role that adds releases", "FILE"),
+      onlineKey: list("Key that renews the channel from cron or CI: timestamp, and snapshot", "FILE"),
+      snapshotKey: list("Key of the snapshot, where it is not the online key", "FILE"),
+      rootThreshold: threshold("Signatures that a root needs"),
+      targetsThreshold: threshold("Signatures that a list of releases needs"),
+      ...changeFlags,
+    },
+    positional: one(channelParameter),
+  },
+  docs: {
+    brief: "Make an empty channel",
+    fullDescription: [
+      "Makes root, targets, snapshot and timestamp of a new channel. Keys that are given as private keys sign at once;",
+      "where a threshold asks for keys that are elsewhere, --partial writes a draft for `channel sign`.",
+      "",
+      "  ashlar channel init registry.example/os:stable --product os \\",
+      "    --root-key root.key --targets-key targets.key --online-key online.key",
+      "  ashlar channel init registry.example/os:stable --product os --root-threshold 2 --partial draft.json \\",
+      "    --root-key ann.pub --root-key bob.pub --root-key eve.pub --targets-key targets.pub --online-key online.pub",
+    ].join("\n"),
+  },
+});
+
+const ruleFlags = {
+  barrier: { kind: "boolean", brief: "No device below this version goes past it", default: false },
+  minAgent: text("Lowest version of the agent that may install it", "VERSION"),
+  rollout: {
+    kind: "parsed",
+    parse: parseRollout,
+    brief: "Share of devices, and from when on: 5%,50%@2026-12-01T00:00:00Z,100%@2026-12-08T00:00:00Z",
+    placeholder: "STEPS",
+    optional: true,
+  },
+  floor: text("From now on no version below this one may be installed or gone back to", "VERSION"),
+} as const;
+
+export interface AddFlags extends ChangeFlags {
+  readonly barrier: boolean;
+  readonly minAgent?: string | undefined;
+  readonly rollout?: { readonly parts: number; readonly from?: string }[] | undefined;
+  readonly floor?: string | undefined;
+}
+
+const releaseParameter = {
+  brief: "HOST/NAME:TAG or @DIGEST of the release",
+  parse: String,
+  placeholder: "RELEASE",
+} as const;
+
+const addCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runAdd,
+  parameters: {
+    flags: { ...ruleFlags, ...changeFlags },
+    positional: { kind: "tuple", parameters: [channelParameter, releaseParameter] },
+  },
+  docs: {
+    brief: "Add a release to a channel, or give one other rules",
+    fullDescription: [
+      "Resolves RELEASE once and signs its digest, size, root hash, version and architecture; of an index, every release",
+      "in it. RELEASE lies in the repository of the channel. Given again, only its rules change: a rollout can be widened,",
+      "or halted with --rollout 0%.",
+      "",
+      "  ashlar channel add registry.example/os:stable registry.example/os:42 --key targets.key --key online.key",
+      "  ashlar channel add registry.example/os:stable registry.example/os:43 --rollout 5% --key targets.key --key online.key",
+    ].join("\n"),
+  },
+});
+
+const removeCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runRemove,
+  parameters: {
+    flags: changeFlags,
+    positional: {
+      kind: "tuple",
+      parameters: [channelParameter, { brief: "IMAGE_VERSION", parse: String, placeholder: "VERSION" }],
+    },
+  },
+  docs: {
+    brief: "Take a version out of a channel",
+    fullDescription: [
+      "Devices that run it stay on it until a newer one is there.",
+      "",
+      "  ashlar channel remove registry.example/os:stable 42 --key targets.key --key online.key",
+    ].join("\n"),
+  },
+});
+
+export interface PromoteFlags extends AddFlags {
+  readonly version?: string | undefined;
+  readonly fromRoot?: string | undefined;
+}
+
+const promoteCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runPromote,
+  parameters: {
+    flags: {
+      version: text("Version to promote (default: the newest of FROM)", "VERSION"),
+      fromRoot: text("Root that FROM must descend from: a file or sha256:…", "ROOT"),
+      ...ruleFlags,
+      ...changeFlags,
+    },
+    positional: {
+      kind: "tuple",
+      parameters: [
+        { brief: "HOST/NAME:TAG of a channel", parse: String, placeholder: "FROM" },
+        { brief: "HOST/NAME:TAG of the channel that changes", parse: String, placeholder: "TO" },
+      ],
+    },
+  },
+  docs: {
+    brief: "Add to one channel what another one has",
+    fullDescription: [
+      "Verifies FROM and adds a version of it to TO, for all architectures, by the digests that FROM has signed. Barrier and",
+      "minimum agent come along; a rollout does not.",
+      "",
+      "  ashlar channel promote registry.example/os:beta registry.example/os:stable --key targets.key --key online.key",
+    ].join("\n"),
+  },
+});
+
+const refreshCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runRefresh,
+  parameters: { flags: { root: rootFlag, ...signingFlags }, positional: one(channelParameter) },
+  docs: {
+    brief: "Renew the short-lived part of a channel",
+    fullDescription: [
+      "Signs snapshot and timestamp anew, with the online key alone: for cron or CI, at least twice in the lifetime of a",
+      "timestamp. Says nothing new: devices only learn that what they know is still so.",
+      "",
+      "  ashlar channel refresh registry.example/os:stable --key online.key",
+    ].join("\n"),
+  },
+});
+
+export interface RotateFlags extends ChangeFlags {
+  readonly add?: readonly string[] | undefined;
+  readonly remove?: readonly string[] | undefined;
+  readonly threshold?: readonly string[] | undefined;
+  readonly newEpoch: boolean;
+  readonly drop?: readonly string[] | undefined;
+}
+
+const rotateCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runRotate,
+  parameters: {
+    flags: {
+      add: list("Key to add; ROLE is root, targets, snapshot, timestamp or online, the last two", "ROLE=FILE"),
+      remove: list("Key to take out, by the beginning of its id or by its file", "ROLE=KEY"),
+      threshold: list("Signatures that a role needs from now on", "ROLE=N"),
+      newEpoch: {
+        kind: "boolean",
+        brief: "All that was released so far counts as older than what stays in the channel",
+        default: false,
+      },
+      drop: list("Version to take out in the same step", "VERSION"),
+      ...changeFlags,
+    },
+    positional: one(channelParameter),
+  },
+  docs: {
+    brief: "Make the next root: other keys, other thresholds, or another year",
+    fullDescription: [
+      "A new root is signed by as many keys as the old one asks for, and as many as it asks for itself. Devices follow the",
+      "chain of roots. Where the keys of targets change, the list of releases is signed anew.",
+      "",
+      "  ashlar channel rotate registry.example/os:stable --key root.key --key online.key",
+      "  ashlar channel rotate registry.example/os:stable --add online=new.pub --remove online=online.pub \\",
+      "    --key root.key --key new.key",
+      "  ashlar channel rotate registry.example/os:stable --add targets=new.pub --remove targets=3f2a --drop 999 \\",
+      "    --new-epoch --key root.key --key new.key --key online.key",
+    ].join("\n"),
+  },
+});
+
+export interface SignFlags extends OutputFlags {
+  readonly key?: readonly string[] | undefined;
+}
+
+const signCommand = buildCommand({
+  loader: async () => (await import("../run/channel/drafts.ts")).runSign,
+  parameters: {
+    flags: { key: signingFlags.key, json: jsonFlag },
+    positional: one({ brief: "Draft that --partial has written", parse: String, placeholder: "DRAFT" }),
+  },
+  docs: {
+    brief: "Sign a draft, without a network",
+    fullDescription: [
+      "Shows what the draft changes and adds signatures of the keys to it. Without --key it only shows.",
+      "",
+      "  ashlar channel sign draft.json",
+      "  ashlar channel sign draft.json --key ann.key",
+    ].join("\n"),
+  },
+});
+
+const publishCommand = buildCommand({
+  loader: async () => (await import("../run/channel/change.ts")).runPublish,
+  parameters: {
+    flags: { root: rootFlag, ...signingFlags },
+    positional: {
+      kind: "tuple",
+      parameters: [channelParameter, { brief: "Signed draft", parse: String, placeholder: "DRAFT" }],
+    },
+  },
+  docs: {
+    brief: "Publish a draft that has its signatures",
+    fullDescription: [
+      "Makes snapshot and timestamp with the online key and moves the tag. Refuses a draft that was made from another state",
+      "than the channel's.",
+      "",
+      "  ashlar channel publish registry.example/os:stable draft.json --key online.key",
+    ].join("\n"),
+  },
+});
+
+export interface ShowFlags extends RegistryFlags, OutputFlags {
+  readonly root?: string | undefined;
+}
+
+const showCommand = buildCommand({
+  loader: async () => (await import("../run/channel/show.ts")).runShow,
+  parameters: { flags: { root: rootFlag, ...common }, positional: one(channelParameter) },
+  docs: {
+    brief: "Print what a channel says and who may change it",
+    fullDescription: [
+      "Verifies the channel. Without --root it is trusted from its own first root, whose digest is printed: compare it.",
+      "",
+      "  ashlar channel show registry.example/os:stable",
+    ].join("\n"),
+  },
+});
+
+export interface CheckFlags extends RegistryFlags, OutputFlags {
+  readonly root?: string | undefined;
+  readonly state?: string | undefined;
+  readonly product?: string | undefined;
+  readonly architecture?: string | undefined;
+  readonly version?: string | undefined;
+  readonly epoch: number;
+  readonly agentVersion?: string | undefined;
+  readonly device?: string | undefined;
+  /** Nanoseconds since 1970. */
+  readonly notBefore?: bigint | undefined;
+}
+
+const checkCommand = buildCommand({
+  loader: async () => (await import("../run/channel/show.ts")).runCheck,
+  parameters: {
+    flags: {
+      root: rootFlag,
+      state: text("What was seen before; read where it is there, and written", "FILE"),
+      product: text("Product of the device (default: the channel's)", "ID"),
+      architecture: text("Architecture of the device (default: this machine's)", "ARCH"),
+      version: text("IMAGE_VERSION that runs (default: nothing is installed)", "VERSION"),
+      epoch: {
+        kind: "parsed",
+        parse: parseEpoch,
+        brief: "Epoch of the channel when that was installed",
+        placeholder: "N",
+        default: "0",
+      },
+      agentVersion: text("Version of the device's agent", "VERSION"),
+      device: text(
+        "What is the device's own, such as its machine id: its place in rollouts (default: the last)",
+        "KEY",
+      ),
+      notBefore: {
+        kind: "parsed",
+        parse: parseTimestamp,
+        brief: "No clock is believed below this time, such as when the image was built",
+        placeholder: "TIME",
+        optional: true,
+      },
+      ...common,
+    },
+    positional: one(channelParameter),
+  },
+  docs: {
+    brief: "Look at a channel as a device does",
+    fullDescription: [
+      "Exit code 0: current. 10: there is a newer release. 11: stale, the channel has expired and may be held back. Any other:",
+      "nothing is known, by the kind of error; a registry that fails or refuses has not said that there is nothing newer.",
+      "",
+      "  ashlar channel check registry.example/os:stable --root root.json --state channel.state --version 42",
+    ].join("\n"),
+  },
+});
+
+export const channelRoutes = buildRouteMap({
+  routes: {
+    init: initCommand,
+    add: addCommand,
+    remove: removeCommand,
+    promote: promoteCommand,
+    refresh: refreshCommand,
+    rotate: rotateCommand,
+    sign: signCommand,
+    publish: publishCommand,
+    show: showCommand,
+    check: checkCommand,
+  },
+  docs: { brief: "Signed, expiring pointers to releases" },
+});

@@ -1,0 +1,49 @@
+/** `ashlar channel sign`, and drafts as files. */
+
+import { PolicyError } from "@ashlar/core/errors";
+import { nodeHashes, openFile } from "@ashlar/core/node";
+import {
+  type Draft,
+  draftRequirements,
+  encodeDraft,
+  keyIdOf,
+  MAX_DRAFT_SIZE,
+  parseDraft,
+  signDraft,
+} from "@ashlar/core/ops/channel";
+import { readAll } from "@ashlar/core/source";
+import type { SignFlags } from "../../commands/channel.ts";
+import { printDraft } from "../../output/channel.ts";
+import { withOutputFile } from "../outputs.ts";
+import { inSession } from "../session.ts";
+import { readSigners } from "./keys.ts";
+
+export async function readDraft(path: string): Promise<Draft> {
+  await using file = await openFile(path);
+  return parseDraft(await readAll(file, MAX_DRAFT_SIZE, path), nodeHashes, path);
+}
+
+export async function writeDraft(path: string, draft: Draft, options: { readonly overwrite: boolean }): Promise<void> {
+  await withOutputFile(path, options, async (file) => {
+    const bytes = encodeDraft(draft);
+    await file.writeAt(0, bytes);
+    await file.setSize(bytes.length);
+  });
+}
+
+export function runSign(flags: SignFlags, path: string): Promise<void> {
+  return inSession(flags, async (session) => {
+    const signers = await readSigners(flags.key);
+    const draft = await readDraft(path);
+    const { root, targets } = draftRequirements(draft);
+    const asked = new Set([...root, ...targets].flatMap(({ keyIds }) => keyIds));
+    for (const { key } of signers) {
+      const id = keyIdOf(key, nodeHashes);
+      if (!asked.has(id))
+        throw new PolicyError("channel-key", `${path}: nobody asks for a signature of key ${id.slice(0, 12)}`);
+    }
+    const signed = await signDraft(draft, signers, nodeHashes);
+    if (signers.length > 0) await writeDraft(path, signed, { overwrite: true });
+    printDraft(session, flags, signed, path);
+  });
+}
