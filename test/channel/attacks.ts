@@ -1,7 +1,7 @@
 // The attacks on a channel, to be played in any repository: in memory, and in registries that are processes.
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import type { Repository } from "../../core/src/formats/oci/index.ts";
+import { type ArtifactManifest, type Repository, readBlob } from "../../core/src/formats/oci/index.ts";
 import { nodeHashes, tufVerifier } from "../../core/src/node/index.ts";
 import {
   type ChannelDocuments,
@@ -23,9 +23,9 @@ export type OpenRepository = (t: TestContext) => Promise<Repository>;
 const POLICY = "PolicyError";
 const FOLLOWERS = ["timestamp", "snapshot", "targets"] as const;
 
-export function playAttacks(report: AttackReport, open: OpenRepository): void {
+export function playAttacks(report: AttackReport, open: OpenRepository, options: { skip?: string | false } = {}): void {
   const attack = (name: string, play: (repository: Repository) => Promise<void>) =>
-    test(name, async (t) => {
+    test(name, options, async (t) => {
       await play(await open(t));
     });
 
@@ -442,6 +442,34 @@ export function playAttacks(report: AttackReport, open: OpenRepository): void {
       attack: "key compromise",
       done: "root expired after a year",
       said: `stale since ${stale.expired.since}; current after the next root`,
+    });
+  });
+
+  attack("partial state and endless data: what the manifest says", async (repository) => {
+    const channel = await publisher(repository);
+    await channel.release({ version: "1" });
+    const machine = device(repository, channel.pin);
+    const { digest } = await repository.resolve({ tag: "stable" });
+    const whole = new TextDecoder().decode(
+      await readBlob(repository, await repository.resolve({ digest }), nodeHashes, "channel"),
+    );
+    const count = (JSON.parse(whole) as ArtifactManifest).layers.length;
+    type Layers = { mediaType: string; size: number }[];
+    const put = async (change: (layers: Layers) => Layers) => {
+      const manifest = JSON.parse(whole) as { mediaType: string; layers: Layers };
+      await putJson(repository, { ...manifest, layers: change(manifest.layers) }, "stable");
+    };
+    for (let left = 0; left < count; left++) {
+      await put((layers) => layers.filter((_, i) => i !== left));
+      await report.refused("partial state", `document ${left + 1} of ${count} left out`, machine.follow, {
+        kind: POLICY,
+        code: "channel-incomplete",
+      });
+    }
+    await put((layers) => [...layers, layers.at(-1)!]);
+    await report.refused("partial state", "two lists of releases", machine.follow, {
+      kind: POLICY,
+      code: "channel-incomplete",
     });
   });
 

@@ -59,9 +59,12 @@ export interface SigningFlags extends LifetimeFlags, RegistryFlags, OutputFlags 
   readonly key?: readonly string[] | undefined;
 }
 
-export interface ChangeFlags extends SigningFlags {
-  readonly partial?: string | undefined;
+export interface PublishFlags extends SigningFlags {
   readonly root?: string | undefined;
+}
+
+export interface ChangeFlags extends PublishFlags {
+  readonly partial?: string | undefined;
 }
 
 export interface InitFlags extends ChangeFlags {
@@ -299,17 +302,26 @@ const publishCommand = buildCommand({
 
 export interface ShowFlags extends RegistryFlags, OutputFlags {
   readonly root?: string | undefined;
+  readonly saveRoot?: string | undefined;
 }
 
 const showCommand = buildCommand({
   loader: async () => (await import("../run/channel/show.ts")).runShow,
-  parameters: { flags: { root: rootFlag, ...common }, positional: one(channelParameter) },
+  parameters: {
+    flags: {
+      root: rootFlag,
+      saveRoot: text("Write the newest root there: what devices and other people are given to trust", "FILE"),
+      ...common,
+    },
+    positional: one(channelParameter),
+  },
   docs: {
     brief: "Print what a channel says and who may change it",
     fullDescription: [
       "Verifies the channel. Without --root it is trusted from its own first root, whose digest is printed: compare it.",
       "",
       "  ashlar channel show registry.example/os:stable",
+      "  ashlar channel show registry.example/os:stable --save-root root.json",
     ].join("\n"),
   },
 });

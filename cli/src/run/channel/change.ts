@@ -25,6 +25,7 @@ import type {
   InitFlags,
   LifetimeFlags,
   PromoteFlags,
+  PublishFlags,
   RotateFlags,
 } from "../../commands/channel.ts";
 import { printDraft, printPublished } from "../../output/channel.ts";
@@ -56,7 +57,11 @@ interface Settling {
 }
 
 /** Signs a draft and publishes it; with --partial it is written instead, for others to sign. */
-async function settle(session: Session, flags: ChangeFlags, settling: Settling): Promise<void> {
+async function settle(
+  session: Session,
+  flags: PublishFlags & Pick<ChangeFlags, "partial">,
+  settling: Settling,
+): Promise<void> {
   const { place, current, signers, time } = settling;
   const draft = await signDraft(settling.draft, signers, nodeHashes);
   if (flags.partial !== undefined) {
@@ -72,7 +77,7 @@ async function settle(session: Session, flags: ChangeFlags, settling: Settling):
 
 /** A change of a channel that is there. */
 function changing(
-  flags: ChangeFlags,
+  flags: PublishFlags & Pick<ChangeFlags, "partial">,
   channel: string,
   make: (current: ChannelState, time: EditTime, session: Session, open: Open) => Draft | Promise<Draft>,
 ): Promise<void> {
@@ -180,7 +185,7 @@ function newestOf(releases: readonly ChannelRelease[]): string | undefined {
     .at(-1);
 }
 
-export function runRefresh(flags: ChangeFlags, channel: string): Promise<void> {
+export function runRefresh(flags: PublishFlags, channel: string): Promise<void> {
   return changing(flags, channel, (current) => ({ base: baseOf(current), root: undefined, targets: undefined }));
 }
 
@@ -190,7 +195,7 @@ export function runRotate(flags: RotateFlags, channel: string): Promise<void> {
   });
 }
 
-export function runPublish(flags: ChangeFlags, channel: string, path: string): Promise<void> {
+export function runPublish(flags: PublishFlags, channel: string, path: string): Promise<void> {
   return inSession(flags, (session) =>
     withPlaces(flags, async (open) => {
       const signers = await readSigners(flags.key);

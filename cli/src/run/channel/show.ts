@@ -1,12 +1,13 @@
 /** `ashlar channel show` and `check`. */
 import process from "node:process";
 import { SourceError } from "@ashlar/core/errors";
-import { nodeHashes, openFile } from "@ashlar/core/node";
+import { openFile } from "@ashlar/core/node";
 import {
   type ChannelCheck,
   type ClientState,
   checkChannel,
   encodeClientState,
+  lastRoot,
   MAX_CLIENT_STATE_SIZE,
   openChannel,
   parseClientState,
@@ -23,6 +24,7 @@ export function runShow(flags: ShowFlags, channel: string): Promise<void> {
   return inSession(flags, (session) =>
     withPlaces(flags, async (open) => {
       const verified = await readVerified(await open(channel), flags.root, session);
+      if (flags.saveRoot !== undefined) await writeFile(flags.saveRoot, lastRoot(verified.channel).bytes, false);
       printChannel(session, flags, channel, verified);
     }),
   );
@@ -38,9 +40,8 @@ async function readState(path: string): Promise<ClientState | undefined> {
   }
 }
 
-async function writeState(path: string, state: ClientState): Promise<void> {
-  await withOutputFile(path, { overwrite: true }, async (file) => {
-    const bytes = encodeClientState(state);
+async function writeFile(path: string, bytes: Uint8Array, overwrite: boolean): Promise<void> {
+  await withOutputFile(path, { overwrite }, async (file) => {
     await file.writeAt(0, bytes);
     await file.setSize(bytes.length);
   });
@@ -68,7 +69,7 @@ export function runCheck(flags: CheckFlags, channel: string): Promise<void> {
       const options = { signal: session.signal };
       const check: ChannelCheck = await checkChannel(repository, reference, trust, facts, environment, options);
       if (check.result === "error") throw check.error;
-      if (flags.state !== undefined) await writeState(flags.state, check.state);
+      if (flags.state !== undefined) await writeFile(flags.state, encodeClientState(check.state), true);
       process.exitCode = EXIT_OF[check.result]; // before a reader of the output may go away
       printCheck(session, flags, channel, check);
       if (EXIT_OF[check.result] !== EXIT.ok) throw new Failed(EXIT_OF[check.result]);
