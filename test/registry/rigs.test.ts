@@ -14,6 +14,7 @@ import {
   type Registry,
   type RegistryOptions,
   startRegistry,
+  suiteLifetime,
   USER,
 } from "../support/registry.ts";
 import { clientSettings } from "../support/registry-clients.ts";
@@ -144,9 +145,7 @@ describe("faults", { skip: missingPeers("go-registry") }, () => {
   const get = (headers: Record<string, string> = {}) => fetch(`${proxy.url}${path}`, { headers, redirect: "manual" });
   const bytesOf = async (answer: Response) => Buffer.from(await answer.arrayBuffer());
 
-  const ends: (() => void | Promise<void>)[] = [];
-  const suite = { after: (end: () => void | Promise<void>) => void ends.push(end) };
-  after(() => Promise.all(ends.map((end) => end())));
+  const suite = suiteLifetime();
   before(async () => {
     registry = await startRegistry(suite, { kind: "go" });
     proxy = await startProxy(suite, registry);

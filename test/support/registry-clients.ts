@@ -14,6 +14,7 @@ export interface ClientSettings {
   readonly buildah: readonly string[];
   readonly crane: readonly string[];
   readonly oras: readonly string[];
+  readonly ashlar: readonly string[];
 }
 
 export interface SettingsOptions {
@@ -49,6 +50,7 @@ export function clientSettings(folder: string, registry: Registry, options: Sett
     skopeo: (side: "src-" | "dest-" | "" = "") => [`--${side}cert-dir=${certificates}`, `--${side}tls-verify=${isTls}`],
     buildah: [`--cert-dir=${certificates}`, `--tls-verify=${isTls}`],
     crane: isTls ? [] : ["--insecure"],
+    ashlar: isTls ? [] : ["--no-tls-verify"],
     oras: isTls ? ["--ca-file", registry.certificates.authority] : ["--plain-http"],
   };
 }

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { after } from "node:test";
 
 import { type Certificates, makeCertificates } from "./certificates.ts";
 import { findPeer, type PeerName } from "./roots.ts";
@@ -44,6 +45,15 @@ export interface Registry {
 /** A hook at the end of a test or suite. */
 export interface Lifetime {
   after(action: () => void | Promise<void>): void;
+}
+
+/** Of a `describe`: what its `before` starts ends with it, and not with the hook. */
+export function suiteLifetime(): Lifetime {
+  const ends: (() => void | Promise<void>)[] = [];
+  after(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+  return { after: (end) => void ends.push(end) };
 }
 
 export const USER = "ashlar";

@@ -169,7 +169,12 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
       const response = await follow(request, url, headers);
       if (response.status !== 401 || answers >= MAX_ANSWERS || response.url.origin !== registry.origin) return response;
       const wanted = response.headers["www-authenticate"];
-      if (!(await known.answer(wanted, access, authorization))) return response;
+      try {
+        if (!(await known.answer(wanted, access, authorization))) return response;
+      } catch (error) {
+        response.cancel(); // an answer that nobody reads keeps its connection, and the process with it
+        throw error;
+      }
       response.cancel();
     }
   }
