@@ -9,7 +9,7 @@ import { SinkError } from "../../core/src/errors/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import {
   createBlockHasher,
-  createCompressors,
+  nodeCompressors,
   createFile,
   fileScratch,
   nodeDecompressors,
@@ -19,7 +19,7 @@ import {
 } from "../../core/src/node/index.ts";
 import { buildSystem } from "../../core/src/ops/build/index.ts";
 import { type Input, parseReference, readInput } from "../../core/src/ops/image/index.ts";
-import { type ArtifactStore, type Environment, silentReporter } from "../../core/src/ops/index.ts";
+import { type ArtifactStore, type Compressors, type Environment, silentReporter } from "../../core/src/ops/index.ts";
 import { sealContent } from "../../core/src/ops/seal/index.ts";
 import type { ScratchSpace } from "../../core/src/source/index.ts";
 import { type Directory, directory, type Node, regularFile } from "../../core/src/tree/index.ts";
@@ -177,7 +177,7 @@ test("seal: a full and a broken device at every point", async (t) => {
   const output = join(folder, "out");
   mkdirSync(output);
   const layout = await sampleLayout(join(folder, "layout"));
-  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: await createCompressors() };
+  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors };
   const seal = ({ input, artifacts, environment }: Workshop) =>
     sealContent(
       { tree: input.tree, architecture: input.architecture, created: input.created, labels: input.labels, inputs: [] },
@@ -199,7 +199,7 @@ test("seal: a device that takes a part of every write gets the same bytes", asyn
   const output = join(folder, "out");
   mkdirSync(output);
   const layout = await sampleLayout(join(folder, "layout"));
-  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: await createCompressors() };
+  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors };
   async function seal(): Promise<Record<string, string>> {
     const options = { algorithm: "sha256", tails: "blocks" } as const;
     await inWorkshop(
@@ -263,8 +263,8 @@ function copyTree(root: Directory): Directory {
 }
 
 /** Compresses the same bytes once; the initrd is the same in every run. */
-function remembering(compress: (bytes: Uint8Array) => Uint8Array): (bytes: Uint8Array) => Uint8Array {
-  const known = new Map<string, Uint8Array>();
+function remembering(compress: Compressors["zstd"]): Compressors["zstd"] {
+  const known = new Map<string, Promise<Uint8Array>>();
   return (bytes) => {
     const key = Buffer.from(nodeHashes.hash("sha256", bytes)).toString("hex");
     const result = known.get(key) ?? compress(bytes);
@@ -285,7 +285,7 @@ test("build: a full and a broken device at points of a whole system", { timeout:
   mkdirSync(output);
   const read = await readLayout(await debianLayout("trixie"), fileScratch(folder));
   await using blockHasher = createBlockHasher({ workers: 2 });
-  const { gzip, zstd } = await createCompressors();
+  const { gzip, zstd } = nodeCompressors;
   const lent = { blockHasher, compressors: { gzip: remembering(gzip), zstd: remembering(zstd) } };
   const MIB = 2 ** 20;
   const build = ({ input, artifacts, environment }: Workshop) =>

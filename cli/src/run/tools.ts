@@ -7,8 +7,8 @@ import { PolicyError } from "@ashlar/core/errors";
 import { parsePlatform } from "@ashlar/core/formats/oci";
 import {
   createBlockHasher,
-  createCompressors,
   fileScratch,
+  nodeCompressors,
   nodeDecompressors,
   nodeFiles,
   nodeHashes,
@@ -133,7 +133,7 @@ export async function inWorkshop<T>(
     const environment: Environment = {
       hashes: nodeHashes,
       blockHasher: hasher,
-      compressors: await createCompressors(),
+      compressors: nodeCompressors,
       scratch,
       reporter,
       signal,

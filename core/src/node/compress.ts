@@ -2,7 +2,6 @@
  * Compression of what goes into an image. Never node:zlib, whose bundled libraries change with Node: zstd is a WASM
  * build and gzip plain TypeScript, both pinned to exact versions, since their output is part of the format.
  */
-import { gzipSync } from "fflate";
 import type { Compressors } from "../ops/environment.ts";
 import { loadZstd } from "./zstd-wasm.ts";
 
@@ -11,11 +10,14 @@ const ZSTD_LEVEL = 9;
 /** fflate's default; used only for kernels that cannot read zstd. */
 const GZIP_LEVEL = 6;
 
-/** Loads the WASM module. */
-export async function createCompressors(): Promise<Compressors> {
-  const compress = await loadZstd();
-  return {
-    zstd: (bytes) => compress(bytes, ZSTD_LEVEL),
-    gzip: (bytes) => gzipSync(bytes, { level: GZIP_LEVEL, mtime: 0 }),
-  };
-}
+/** Each is loaded when it is first used: who seals content needs neither. */
+export const nodeCompressors: Compressors = {
+  async zstd(bytes) {
+    const compress = await loadZstd();
+    return compress(bytes, ZSTD_LEVEL);
+  },
+  async gzip(bytes) {
+    const { gzipSync } = await import("fflate");
+    return gzipSync(bytes, { level: GZIP_LEVEL, mtime: 0 });
+  },
+};

@@ -1,7 +1,7 @@
 export { openArtifacts } from "./artifacts.ts";
 export { createBlockHasher } from "./block-hasher.ts";
 export { type CommandSignerOptions, commandSigner } from "./command-signer.ts";
-export { createCompressors } from "./compress.ts";
+export { nodeCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
 export { decompressFrame } from "./decompress-frame.ts";
 export { type Extracted, extractTree } from "./extract.ts";

@@ -5,8 +5,8 @@ import type { Reporter } from "./report.ts";
 
 /** Compression whose output is part of an image: the same bytes on every host, so each is one pinned library. */
 export interface Compressors {
-  gzip(bytes: Uint8Array): Uint8Array;
-  zstd(bytes: Uint8Array): Uint8Array;
+  gzip(bytes: Uint8Array): Promise<Uint8Array>;
+  zstd(bytes: Uint8Array): Promise<Uint8Array>;
 }
 
 /** As {@link Compressors}, for many independent pieces; the host may spread them over workers. */

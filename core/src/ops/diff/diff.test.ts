@@ -18,7 +18,7 @@ import { digestSet } from "./digest-set.ts";
 const environment: Environment = {
   hashes: pureHashes,
   blockHasher: inlineBlockHasher(pureHashes),
-  compressors: { gzip: (bytes) => bytes, zstd: (bytes) => bytes },
+  compressors: { gzip: async (bytes) => bytes, zstd: async (bytes) => bytes },
   scratch: memoryScratch,
   reporter: silentReporter,
 };

@@ -58,7 +58,7 @@ async function sealed() {
     {
       hashes: pureHashes,
       blockHasher: inlineBlockHasher(pureHashes),
-      compressors: { gzip: (bytes) => bytes, zstd: (bytes) => bytes },
+      compressors: { gzip: async (bytes) => bytes, zstd: async (bytes) => bytes },
       scratch: memoryScratch,
       reporter: silentReporter,
     },

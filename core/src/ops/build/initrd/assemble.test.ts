@@ -156,8 +156,8 @@ test("the kernel's configuration chooses the compression", async () => {
   assert.equal(choose("# CONFIG_RD_ZSTD is not set\n"), "gzip");
   assert.equal(chooseCompression(undefined), "gzip");
   const compressors = {
-    gzip: (bytes: Uint8Array) => bytes.subarray(0),
-    zstd: () => Uint8Array.of(0x28),
+    gzip: async (bytes: Uint8Array) => bytes.subarray(0),
+    zstd: async () => Uint8Array.of(0x28),
   };
   const kernelConfig = encodeUtf8("CONFIG_RD_ZSTD=y\n");
   assert.deepEqual(await assembleInitrd(image(), { ...OPTIONS, kernelConfig, compressors }), Uint8Array.of(0x28));

@@ -26,6 +26,6 @@ export async function assembleInitrd(image: Directory, options: InitrdOptions): 
 export function compressInitrd(
   archive: Uint8Array,
   { kernelConfig, compressors }: Pick<InitrdOptions, "kernelConfig" | "compressors">,
-): Uint8Array {
+): Promise<Uint8Array> {
   return compressors[chooseCompression(kernelConfig && parseKernelConfig(kernelConfig))](archive);
 }
