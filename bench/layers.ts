@@ -9,8 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import { oracle } from "../test/support/oracle.ts";
 import { cacheDirectory, IN_TOOLS, REPOSITORY } from "../test/support/roots.ts";
-import { benchFolder, type Candidate, compare } from "./compare.ts";
-import { measure } from "./measure.ts";
+import { benchFolder, type Command, compare } from "./compare.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 
@@ -97,23 +96,16 @@ const scripts = {
 };
 for (const [name, lines] of Object.entries(scripts))
   writeFileSync(at(`${name}.sh`), ["set -eu", ...lines, ""].join("\n"));
-const ashlar = (...args: string[]) =>
-  measure(join(REPOSITORY, "ashlar"), [
-    "seal",
-    `oci:${layout}`,
-    "-o",
-    at("ours"),
-    "--name",
-    "x",
-    "--overwrite",
-    "--quiet",
-    ...args,
-  ]);
-const candidates: readonly Candidate[] = [
-  ["gzip + mkfs.erofs --tar + veritysetup", () => measure(IN_TOOLS, ["sh", at("lean.sh")])],
-  ["umoci + mkfs.erofs + veritysetup", () => measure(IN_TOOLS, ["sh", at("umoci.sh")])],
-  ["ashlar seal", () => ashlar()],
-  ["ashlar seal --workers 1", () => ashlar("--workers", "1")],
+const commands: readonly Command[] = [
+  { name: "gzip + mkfs.erofs --tar + veritysetup", command: IN_TOOLS, args: ["sh", at("lean.sh")] },
+  { name: "umoci + mkfs.erofs + veritysetup", command: IN_TOOLS, args: ["sh", at("umoci.sh")] },
+  {
+    name: "ashlar seal",
+    command: join(REPOSITORY, "ashlar"),
+    args: ["seal", `oci:${layout}`, "-o", at("ours"), "--name", "x", "--overwrite", "--quiet"],
+  },
 ];
 console.log(`one gzip layer; medians of ${ROUNDS} rounds, the chains in turn\n`);
-await compare(candidates, ROUNDS);
+await compare(commands, ROUNDS);
+console.log();
+spawnSync(process.execPath, [join(REPOSITORY, "bench/steps.ts"), layout], { stdio: "inherit" });

@@ -7,8 +7,8 @@ export interface Cost {
   readonly wall: number;
   /** Seconds, user and system, of the command and everything it waited for. */
   readonly cpu: number;
-  /** Bytes, the largest sum of the proportional set sizes of all its processes, sampled. */
-  readonly peakMemory: number;
+  /** Bytes, the largest sum of the proportional set sizes of all its processes; undefined where it was not sampled. */
+  readonly peakMemory: number | undefined;
 }
 
 /** Milliseconds between two samples of memory. */
@@ -41,7 +41,15 @@ function memoryOf(pid: number): number {
   }
 }
 
-export async function measure(command: string, args: readonly string[]): Promise<Cost> {
+/**
+ * Sampling reads the page tables of whom it samples, which has to wait meanwhile: it adds a third to the time of a process
+ * with 200 MB and several threads. So a run is either timed or sampled; what a sampled run took means nothing.
+ */
+export async function measure(
+  command: string,
+  args: readonly string[],
+  { samplesMemory }: { readonly samplesMemory: boolean },
+): Promise<Cost> {
   const children = cpuOfChildren();
   const begun = performance.now();
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"] });
@@ -50,13 +58,12 @@ export async function measure(command: string, args: readonly string[]): Promise
     complaint = (complaint + text.toString()).slice(-4000);
   });
   let peakMemory = 0;
-  const sampler = setInterval(() => {
-    if (child.pid !== undefined)
-      peakMemory = Math.max(
-        peakMemory,
-        family(child.pid).reduce((sum, pid) => sum + memoryOf(pid), 0),
-      );
-  }, SAMPLE_INTERVAL);
+  function sample(): void {
+    if (child.pid === undefined) return;
+    const memory = family(child.pid).reduce((sum, pid) => sum + memoryOf(pid), 0);
+    peakMemory = Math.max(peakMemory, memory);
+  }
+  const sampler = samplesMemory ? setInterval(sample, SAMPLE_INTERVAL) : undefined;
   const status = await new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
@@ -64,7 +71,7 @@ export async function measure(command: string, args: readonly string[]): Promise
   const wall = (performance.now() - begun) / 1000;
   clearInterval(sampler);
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: exit code ${status}\n${complaint}`);
-  return { wall, cpu: cpuOfChildren() - children, peakMemory };
+  return { wall, cpu: cpuOfChildren() - children, peakMemory: samplesMemory ? peakMemory : undefined };
 }
 
 /** Seconds of CPU of all children that were waited for (proc(5), /proc/self/stat, cutime and cstime). */

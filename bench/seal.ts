@@ -6,8 +6,7 @@ import process from "node:process";
 import { debianLayout } from "../test/support/debian.ts";
 import { oracle } from "../test/support/oracle.ts";
 import { IN_TOOLS, REPOSITORY } from "../test/support/roots.ts";
-import { benchFolder, type Candidate, compare } from "./compare.ts";
-import { measure } from "./measure.ts";
+import { benchFolder, type Command, compare } from "./compare.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 
@@ -28,27 +27,14 @@ veritysetup format --salt=- ${at("chain.erofs")} ${at("chain.verity")}
 `,
 );
 
-const candidates: readonly Candidate[] = [
-  ["umoci + mkfs.erofs + veritysetup", () => measure(IN_TOOLS, ["sh", at("chain")])],
-  [
-    "ashlar seal",
-    () => measure(join(REPOSITORY, "ashlar"), ["seal", `oci:${layout}`, "-o", at("ours"), "--overwrite", "--quiet"]),
-  ],
-  [
-    "ashlar seal --workers 1",
-    () =>
-      measure(join(REPOSITORY, "ashlar"), [
-        "seal",
-        `oci:${layout}`,
-        "-o",
-        at("ours"),
-        "--overwrite",
-        "--quiet",
-        "--workers",
-        "1",
-      ]),
-  ],
+const commands: readonly Command[] = [
+  { name: "umoci + mkfs.erofs + veritysetup", command: IN_TOOLS, args: ["sh", at("chain")] },
+  {
+    name: "ashlar seal",
+    command: join(REPOSITORY, "ashlar"),
+    args: ["seal", `oci:${layout}`, "-o", at("ours"), "--overwrite", "--quiet"],
+  },
 ];
 
 console.log(`${versions.split("\n")[0]}; medians of ${ROUNDS} rounds, the chains in turn\n`);
-await compare(candidates, ROUNDS);
+await compare(commands, ROUNDS);

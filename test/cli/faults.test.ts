@@ -9,9 +9,9 @@ import { SinkError } from "../../core/src/errors/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import {
   createBlockHasher,
-  nodeCompressors,
   createFile,
   fileScratch,
+  nodeCompressors,
   nodeDecompressors,
   nodeFiles,
   nodeHashes,
@@ -179,12 +179,7 @@ test("seal: a full and a broken device at every point", async (t) => {
   const layout = await sampleLayout(join(folder, "layout"));
   const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors };
   const seal = ({ input, artifacts, environment }: Workshop) =>
-    sealContent(
-      { tree: input.tree, architecture: input.architecture, created: input.created, labels: input.labels, inputs: [] },
-      { algorithm: "sha256", tails: "blocks" },
-      artifacts,
-      environment,
-    );
+    sealContent({ ...input, inputs: [] }, { algorithm: "sha256", tails: "blocks" }, artifacts, environment);
   await injectFaults({
     name: "seal",
     directory: output,

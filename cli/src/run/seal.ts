@@ -14,6 +14,7 @@ export function runSeal(flags: SealFlags, reference: string): Promise<void> {
           created: input.created,
           labels: input.labels,
           inputs,
+          dispose: input.dispose,
         },
         { ...flags, clamp, algorithm: flags.hash },
         artifacts,

@@ -23,6 +23,8 @@ export interface ContentInput {
   readonly labels: Readonly<Record<string, string>>;
   /** What the tree was made from, by digest. */
   readonly inputs: Release["inputs"];
+  /** Frees what the tree's files are read from; called once they are in the image. May be called again. */
+  dispose(): Promise<void>;
 }
 
 export interface SealContentOptions {
@@ -93,6 +95,8 @@ export async function sealContent(
     environment,
   );
 
+  const freed = input.dispose(); // while the digests are made: freeing a large scratch file takes time
+  freed.catch(() => {}); // awaited below
   const task = reporter.start("digests", sealed.rootSize + sealed.hashDeviceSize);
   const digesting = { signal, onProgress: task.advance };
   const release: Release = {
@@ -110,6 +114,7 @@ export async function sealContent(
     ],
   };
   task.end();
+  await freed;
   await writeRelease(release, releaseFile);
   signal?.throwIfAborted();
   await artifacts.publish();
