@@ -1,7 +1,9 @@
 /**
- * The pinned WASM build of zstd, loaded once in each thread that compresses. Its own `init` must not run twice: the second time it resolves
- * before the new instance is there, and what is compressed meanwhile is garbage without any error (seen in 0.0.27).
+ * The pinned WASM build of zstd, loaded once in each thread that compresses. Its own `init` must not run twice: the second
+ * time it resolves before the new instance is there, and what is compressed meanwhile is garbage without any error (seen
+ * in 0.0.27).
  */
+
 export type Compress = (bytes: Uint8Array, level: number) => Uint8Array;
 
 function once<T>(work: () => Promise<T>): () => Promise<T> {

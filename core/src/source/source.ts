@@ -109,20 +109,33 @@ export function piecewiseSource(size: number, pieces: readonly Piece[]): Source 
     }
     return low;
   }
+  async function fill(offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
+    assertRange(offset, target.length, size);
+    const end = offset + target.length;
+    let filled = offset;
+    for (let i = firstAfter(offset); i < pieces.length; i++) {
+      const { at, source } = pieces[i]!; // i < length
+      if (at >= end) break;
+      const from = Math.max(offset, at);
+      const to = Math.min(end, at + source.size);
+      target.fill(0, filled - offset, from - offset);
+      const part = target.subarray(from - offset, to - offset);
+      if (source.readInto === undefined) part.set(await source.read(from - at, to - from, options));
+      else await source.readInto(from - at, part);
+      filled = to;
+    }
+    target.fill(0, filled - offset);
+  }
   return {
     size,
     async read(offset, length, options) {
       assertRange(offset, length, size);
       const whole = new Uint8Array(length);
-      for (let i = firstAfter(offset); i < pieces.length; i++) {
-        const piece = pieces[i]!; // i < length
-        if (piece.at >= offset + length) break;
-        const from = Math.max(offset, piece.at);
-        const to = Math.min(offset + length, piece.at + piece.source.size);
-        whole.set(await piece.source.read(from - piece.at, to - from, options), from - offset);
-      }
+      await fill(offset, whole, options);
       return whole;
     },
+    // Where no piece can fill, reading is better: several reads may be on their way then.
+    ...(pieces.some(({ source }) => source.readInto !== undefined) ? { readInto: fill } : {}),
   };
 }
 
