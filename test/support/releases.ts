@@ -1,7 +1,7 @@
 /** Releases small enough to be made by the hundred: a sealed root, a UKI of large and small sections, and a disk around them. */
 import { encodeUtf8, fromUtf8, toHex, type Uuid } from "../../core/src/bytes/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
-import { createCompressors, createFrameCompressor, decompressFrame, nodeHashes } from "../../core/src/node/index.ts";
+import { createFrameCompressor, decompressFrame, nodeCompressors, nodeHashes } from "../../core/src/node/index.ts";
 import { silentReporter } from "../../core/src/ops/index.ts";
 import type { PublishEnvironment, ReleaseFiles } from "../../core/src/ops/publish/index.ts";
 import {
@@ -23,7 +23,7 @@ export async function publishEnvironment(): Promise<PublishEnvironment> {
   return {
     hashes: nodeHashes,
     blockHasher: inlineBlockHasher(nodeHashes),
-    compressors: await createCompressors(),
+    compressors: nodeCompressors,
     frameCompressor: await createFrameCompressor({ workers: 0 }),
     decompressFrame,
     scratch: memoryScratch,

@@ -3,6 +3,7 @@ import { concatBytes } from "../../bytes/index.ts";
 import { UnsupportedError } from "../../errors/index.ts";
 import { type Digest, digestOf, type Hashes } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
+import type { Compressors } from "../environment.ts";
 import type { AssemblyPiece } from "./assembly.ts";
 import { MAX_LITERALS } from "./layers.ts";
 
@@ -30,9 +31,9 @@ export interface LiteralCollector {
   /** Reads `size` bytes from `offset` on. */
   add(source: Source, offset: number, size: number): Promise<DraftPiece[]>;
   finish(
-    compress: (bytes: Uint8Array) => Uint8Array,
+    compress: Compressors["zstd"],
     hashes: Hashes,
-  ): { readonly layers: readonly Uint8Array[]; resolve(draft: DraftPiece): AssemblyPiece };
+  ): Promise<{ readonly layers: readonly Uint8Array[]; resolve(draft: DraftPiece): AssemblyPiece }>;
 }
 
 export function literalCollector(): LiteralCollector {
@@ -67,11 +68,11 @@ export function literalCollector(): LiteralCollector {
       }
       return pieces;
     },
-    finish(compress, hashes) {
+    async finish(compress, hashes) {
       const layers = new Map<Digest, Uint8Array>();
       const digests = new Map<Group, Digest>();
       for (const group of groups) {
-        const bytes = compress(concatBytes(...group.parts));
+        const bytes = await compress(concatBytes(...group.parts));
         const digest = digestOf(hashes, bytes);
         layers.set(digest, bytes);
         digests.set(group, digest);

@@ -79,7 +79,7 @@ export async function takeApart(
   task.end();
   if (drafts.reduce((sum, { pieces }) => sum + pieces.length, 0) > MAX_PIECES)
     throw new UnsupportedError("too-many-pieces", `the artifacts have more than ${MAX_PIECES} pieces`);
-  const finished = literals.finish(compressors.zstd, hashes);
+  const finished = await literals.finish(compressors.zstd, hashes);
   const artifacts = drafts.map(({ name, pieces }) => ({ name, pieces: pieces.map(finished.resolve) }));
   return { sections, artifacts, literals: finished.layers };
 }
