@@ -139,9 +139,11 @@ export async function makeDirectories(path: string): Promise<string | undefined>
     const { code } = error as NodeJS.ErrnoException;
     const parent = dirname(path);
     if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
-    if (code !== "ENOENT" || parent === path || (await isDirectory(parent))) throw error;
-    const made = await makeDirectories(parent);
-    await mkdir(path);
+    if (code !== "ENOENT" || parent === path) throw error;
+    const made = (await isDirectory(parent)) ? path : await makeDirectories(parent);
+    await mkdir(path).catch(async (again: unknown) => {
+      if (!(await isDirectory(path))) throw again; // else somebody else was faster
+    });
     return made;
   }
 }

@@ -18,6 +18,7 @@ export {
   openPrivateKey,
 } from "./keys.ts";
 export { loadPolicyKey, readPolicy, readPublicKey, usesSigstoreAttachments } from "./policy.ts";
+export { type LocationOptions, type OpenedLocation, openLocation } from "./registry/locations.ts";
 export { openRegistries, type Registries, type RegistriesOptions } from "./registry/registries.ts";
 export { fileScratch } from "./scratch.ts";
 export { tufVerifier } from "./tuf.ts";

@@ -21,7 +21,19 @@ export {
   OCI_MANIFEST,
   REF_NAME,
 } from "./format.ts";
-export { type ClosableSource, type FileTree, openLayout, sourceBlob } from "./layout.ts";
+export {
+  blobPath,
+  type ClosableSource,
+  encodeLayoutFile,
+  type FileTree,
+  INDEX_FILE,
+  LAYOUT_FILE,
+  openLayout,
+  openLayoutBlob,
+  readLayoutIndex,
+  resolveInLayout,
+  sourceBlob,
+} from "./layout.ts";
 export {
   type ArtifactManifest,
   checkDocument,

@@ -1,12 +1,12 @@
 /** An OCI image layout (image-layout.md) on any tree of files: a directory, or the inside of an archive. */
 import * as v from "valibot";
-import { concatBytes, decodeUtf8Strict, oneLine } from "../../bytes/index.ts";
+import { concatBytes, decodeUtf8Strict, encodeUtf8, oneLine } from "../../bytes/index.ts";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import { passingChunksOf, type ReadOptions, type Source } from "../../source/index.ts";
 import { isIndexType, isManifestType, LAYOUT_VERSION, MAX_DOCUMENT_SIZE, MAX_INDEX_DEPTH, REF_NAME } from "./format.ts";
 import { type Descriptor, type Index, parseIndex } from "./read.ts";
-import { type BlobStream, type ImageStore, type Selector, verifiedLength } from "./store.ts";
+import { type BlobStore, type BlobStream, type ImageStore, type Selector, verifiedLength } from "./store.ts";
 
 /** A source that holds something open. */
 export interface ClosableSource extends Source {
@@ -32,29 +32,55 @@ const LayoutFile = v.looseObject({ imageLayoutVersion: v.string() });
  * @param name for people, such as `oci:/srv/image`
  */
 export async function openLayout(files: FileTree, name: string, options?: ReadOptions): Promise<ImageStore> {
-  const index = await readIndex(files, name, options);
+  let index: Index;
+  try {
+    index = parseIndex(await readLayoutIndex(files, name, options), `${name}: ${INDEX_FILE}`);
+  } catch (error) {
+    await files.close();
+    throw error;
+  }
   const store: ImageStore = {
     name,
-    async resolve(selector, readOptions) {
-      const { digest } = selector;
-      const nested = digest === undefined ? undefined : await findNested(store, index, digest, 0, readOptions);
-      return nested ?? selectManifest(index, selector, name);
-    },
-    async open({ digest }) {
-      const path = `blobs/${digest.replace(":", "/")}`;
-      let source: ClosableSource;
-      try {
-        source = await files.open(path);
-      } catch (cause) {
-        if (isAshlarError(cause) && cause.code === "not-found")
-          throw new SourceError("no-blob", `${name}: blob ${digest} is missing`, { cause });
-        throw cause;
-      }
-      return sourceBlob(source);
-    },
+    resolve: (selector, readOptions) => resolveInLayout(store, index, selector, readOptions),
+    open: async ({ digest }) => sourceBlob(await openLayoutBlob(files, digest, name)),
     close: () => files.close(),
   };
   return store;
+}
+
+export const INDEX_FILE = "index.json";
+export const LAYOUT_FILE = "oci-layout";
+
+/** What `oci-layout` holds. */
+export function encodeLayoutFile(): Uint8Array {
+  return encodeUtf8(JSON.stringify({ imageLayoutVersion: LAYOUT_VERSION }));
+}
+
+export function blobPath(digest: Digest): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+/** Throws SourceError `no-blob`. @param name of the layout, for people */
+export async function openLayoutBlob(files: FileTree, digest: Digest, name: string): Promise<ClosableSource> {
+  try {
+    return await files.open(blobPath(digest));
+  } catch (cause) {
+    if (isAshlarError(cause) && cause.code === "not-found")
+      throw new SourceError("no-blob", `${name}: blob ${digest} is missing`, { cause });
+    throw cause;
+  }
+}
+
+/** The entry that a selector means, also one of an index within the index. */
+export async function resolveInLayout(
+  store: BlobStore,
+  index: Index,
+  selector: Selector,
+  options?: ReadOptions,
+): Promise<Descriptor> {
+  const { digest } = selector;
+  const nested = digest === undefined ? undefined : await findNested(store, index, digest, 0, options);
+  return nested ?? selectManifest(index, selector, store.name);
 }
 
 /** A file as a blob; closing it closes the file. */
@@ -71,7 +97,7 @@ export function sourceBlob(source: ClosableSource): BlobStream {
  * looked for is, and it is the caller's own.
  */
 async function findNested(
-  store: ImageStore,
+  store: BlobStore,
   index: Index,
   digest: Digest,
   depth: number,
@@ -96,29 +122,25 @@ async function findNested(
   return undefined;
 }
 
-async function readIndex(files: FileTree, name: string, options?: ReadOptions): Promise<Index> {
+/** Checks `oci-layout`; the bytes of `index.json`. Errors as {@link openLayout}. */
+export async function readLayoutIndex(files: FileTree, name: string, options?: ReadOptions): Promise<Uint8Array> {
+  const what = `${name}: ${LAYOUT_FILE}`;
+  const text = decodeUtf8Strict(await readFile(files, LAYOUT_FILE, name, options));
+  let document: unknown;
   try {
-    const what = `${name}: oci-layout`;
-    const text = decodeUtf8Strict(await readFile(files, "oci-layout", name, options));
-    let document: unknown;
-    try {
-      document = JSON.parse(text ?? "");
-    } catch (cause) {
-      throw new FormatError("bad-json", `${what} is not JSON`, { cause });
-    }
-    const layout = v.safeParse(LayoutFile, document);
-    if (!layout.success) throw new FormatError("bad-layout", `${what} has no imageLayoutVersion`);
-    const version = layout.output.imageLayoutVersion;
-    if (version.split(".")[0] !== LAYOUT_VERSION.split(".")[0])
-      throw new UnsupportedError(
-        "layout-version",
-        `${what}: version ${JSON.stringify(version.slice(0, 40))} is not supported`,
-      );
-    return parseIndex(await readFile(files, "index.json", name, options), `${name}: index.json`);
-  } catch (error) {
-    await files.close();
-    throw error;
+    document = JSON.parse(text ?? "");
+  } catch (cause) {
+    throw new FormatError("bad-json", `${what} is not JSON`, { cause });
   }
+  const layout = v.safeParse(LayoutFile, document);
+  if (!layout.success) throw new FormatError("bad-layout", `${what} has no imageLayoutVersion`);
+  const version = layout.output.imageLayoutVersion;
+  if (version.split(".")[0] !== LAYOUT_VERSION.split(".")[0])
+    throw new UnsupportedError(
+      "layout-version",
+      `${what}: version ${JSON.stringify(version.slice(0, 40))} is not supported`,
+    );
+  return readFile(files, INDEX_FILE, name, options);
 }
 
 async function readFile(files: FileTree, path: string, name: string, options?: ReadOptions): Promise<Uint8Array> {
@@ -144,9 +166,12 @@ function selectManifest(index: Index, { tag, digest }: Selector, name: string): 
   const images = index.manifests.filter(({ mediaType }) => isIndexType(mediaType) || isManifestType(mediaType));
   const tags = images.flatMap((image) => image.annotations[REF_NAME] ?? []);
   const known = tags.length === 0 ? "it has no tags" : `it has ${list(tags)}`;
-  const matching = images.filter((image) =>
+  const named = images.filter((image) =>
     digest !== undefined ? image.digest === digest : tag === undefined || image.annotations[REF_NAME] === tag,
   );
+  // Signatures and the like stand in the layout beside what they are about; nobody means them without naming them.
+  const own = tag === undefined && digest === undefined ? named.filter((image) => !isAboutAnother(image)) : named;
+  const matching = own.length > 0 ? own : named;
   const [first] = matching;
   if (first === undefined) {
     const wanted = digest ?? (tag === undefined ? "image" : `tag ${JSON.stringify(tag)}`);
@@ -166,6 +191,14 @@ function selectManifest(index: Index, { tag, digest }: Selector, name: string): 
     );
   }
   return first;
+}
+
+/** A tag made of a digest: the list of what refers to it, or cosign's names for signatures and the like. */
+const DIGEST_TAG = /^sha(?:256|512)-[0-9a-f]{64,128}(?:\.[a-z0-9]+)?$/;
+
+function isAboutAnother({ annotations, artifactType }: Descriptor): boolean {
+  const tag = annotations[REF_NAME];
+  return tag === undefined ? artifactType !== undefined : DIGEST_TAG.test(tag);
 }
 
 function list(names: readonly string[]): string {

@@ -1,4 +1,5 @@
 export { isHostXattr } from "./apply.ts";
+export { openArchiveTree } from "./archive.ts";
 export { createdOf } from "./created.ts";
 export { type FlatImage, type FlattenEnvironment, type FlattenOptions, flatten } from "./flatten.ts";
 export {

@@ -8,6 +8,8 @@ export {
   parseHelperAnswer,
 } from "./auth-file.ts";
 export type { Credentials } from "./credentials.ts";
+export { type LayoutFiles, openLayoutRepository, type PendingFile } from "./layout-repository.ts";
+export { MAX_REFERRERS } from "./limits.ts";
 export { chooseProxy, type ProxySettings } from "./proxy.ts";
 export {
   formatName,
@@ -17,5 +19,6 @@ export {
   type RegistryReference,
   type RepositoryName,
 } from "./reference.ts";
+export { referrersTag } from "./referrers.ts";
 export { openRegistryRepository, type RegistryEnvironment, type RegistryOptions } from "./registry-repository.ts";
 export type { HttpBody, HttpRequest, HttpResponse, Timing, Transport } from "./transport.ts";

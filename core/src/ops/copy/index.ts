@@ -1,0 +1,2 @@
+export { type Copied, type CopyEnvironment, type CopyOptions, copyImage } from "./copy.ts";
+export { forwardSource } from "./forward-source.ts";
