@@ -9,8 +9,10 @@ import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
 import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { sealCommand } from "./commands/seal.ts";
+import { signCommand } from "./commands/sign.ts";
 import { verifyCommand } from "./commands/verify.ts";
 
 const routes = buildRouteMap({
@@ -21,6 +23,8 @@ const routes = buildRouteMap({
     cat: catCommand,
     extract: extractCommand,
     verify: verifyCommand,
+    sign: signCommand,
+    keygen: keygenCommand,
     inspect: inspectCommand,
     diff: diffCommand,
     lint: lintCommand,

@@ -119,3 +119,10 @@ export function parseRollout(text: string): { parts: number; from?: string }[] {
     return { parts, from: `${new Date(time).toISOString().slice(0, 19)}Z` };
   });
 }
+
+export function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 86_400)
+    throw new Error(`not seconds from 1 to 86400: ${text}`);
+  return seconds;
+}

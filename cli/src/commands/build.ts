@@ -1,8 +1,9 @@
 import { buildCommand } from "@stricli/core";
 import { parseKernelArgument, parseSectorSize, parseSize } from "../parse.ts";
 import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP, text } from "./flags.ts";
+import { type SourceTrustFlags, sourceTrustFlags } from "./trust-flags.ts";
 
-export interface BuildFlags extends InputFlags {
+export interface BuildFlags extends InputFlags, SourceTrustFlags {
   readonly kernel?: string | undefined;
   /** Reference of another image. */
   readonly tools?: string | undefined;
@@ -22,6 +23,7 @@ export const buildDiskCommand = buildCommand({
   parameters: {
     flags: {
       ...inputFlags,
+      ...sourceTrustFlags,
       kernel: text("Kernel to boot where the image has several, as uname -r prints it", "VERSION"),
       tools: text("Image to take systemd-boot and its stub from where the first has none; any REF", "REF"),
       karg: {
@@ -65,6 +67,7 @@ export const buildDiskCommand = buildCommand({
       ...TRANSPORTS_HELP,
       "",
       "  ashlar build oci:./my-os:v1 -o out",
+      "  ashlar build registry.example/my-os:v1 -o out --verify-key cosign.pub",
       "  ashlar build oci-archive:my-os.tar -o out --image-id my-os --image-version 1.2",
       "  ashlar build oci:./my-os -o out --karg console=ttyS0 --etc transient",
       "  ashlar build tar:root.tar.zst -o out --image-id my-os --image-version 7 --tools oci:./boot-tools",

@@ -1,7 +1,8 @@
 import { buildCommand } from "@stricli/core";
 import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP } from "./flags.ts";
+import { type SourceTrustFlags, sourceTrustFlags } from "./trust-flags.ts";
 
-export interface SealFlags extends InputFlags {
+export interface SealFlags extends InputFlags, SourceTrustFlags {
   readonly hash: "sha256" | "sha512";
 }
 
@@ -10,6 +11,7 @@ export const sealCommand = buildCommand({
   parameters: {
     flags: {
       ...inputFlags,
+      ...sourceTrustFlags,
       hash: { kind: "enum", values: ["sha256", "sha512"], brief: "Hash algorithm of the tree", default: "sha256" },
     },
     aliases: { o: "output" },

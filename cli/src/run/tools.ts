@@ -21,8 +21,10 @@ import { type Input, parseReference, type Reference, readInput } from "@ashlar/c
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
 import type { InputFlags, RegistryFlags } from "../commands/flags.ts";
+import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { parseTimestamp } from "../parse.ts";
 import type { Session } from "./session.ts";
+import { sourceAdmission } from "./trust.ts";
 
 /** More than these do not pay: reading and decompressing the layers is the rest of the work. */
 const MAX_DEFAULT_WORKERS = 8;
@@ -88,7 +90,7 @@ async function refuseInside({ transport, path }: Reference, folders: readonly st
 /** Reads the input, opens the output directory, runs `work`, and leaves nothing behind that was not published. */
 export async function inWorkshop<T>(
   reference: string,
-  flags: InputFlags & { readonly tools?: string | undefined },
+  flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined },
   session: Session,
   work: (workshop: Workshop) => Promise<T>,
 ): Promise<T> {
@@ -116,6 +118,7 @@ export async function inWorkshop<T>(
     hashes: nodeHashes,
     files: nodeFiles,
     registries: openRegistries(registryOptions(flags)),
+    admit: await sourceAdmission(flags, session),
     scratch,
     decompressors: nodeDecompressors,
     reporter,

@@ -1,16 +1,39 @@
+import { tmpdir } from "node:os";
 import process from "node:process";
-import { nodeHashes, type OpenSource, openFile } from "@ashlar/core/node";
-import { MAX_RELEASE_SIZE, parseRelease } from "@ashlar/core/ops/release";
-import { type Verification, type VerifyEnvironment, verifyDisk, verifyRelease } from "@ashlar/core/ops/verify";
+import { isAshlarError, PolicyError } from "@ashlar/core/errors";
+import { type Descriptor, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
+import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openFile } from "@ashlar/core/node";
+import type { Reference } from "@ashlar/core/ops/image";
+import { openStoredRelease, readStoredRelease, releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
+import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
+import {
+  type AcceptedSignature,
+  admissionBy,
+  assertProvenance,
+  PROVENANCE_PREDICATE,
+  type PublicKey,
+  verifyStatement,
+} from "@ashlar/core/ops/trust";
+import {
+  type Check,
+  type Verification,
+  type VerifyEnvironment,
+  verifyDisk,
+  verifyRelease,
+} from "@ashlar/core/ops/verify";
 import { readAll } from "@ashlar/core/source";
-import type { ProgressFlags } from "../commands/flags.ts";
+import type { VerifyFlags } from "../commands/verify.ts";
 import { EXIT } from "../exit-codes.ts";
 import { isReleaseFile, openArtifact } from "./images.ts";
-import { Failed, inSession } from "./session.ts";
+import { isRepositoryWord, withRepository } from "./repositories.ts";
+import { Failed, inSession, type Session } from "./session.ts";
 import { blockHasher } from "./tools.ts";
+import { describeSignature, trustEnvironment, trustsOf } from "./trust.ts";
 
-export interface VerifyFlags extends ProgressFlags {
-  readonly workers?: number | undefined;
+/** What is in a repository is verified with who signed it. */
+interface SignedVerification extends Verification {
+  readonly digest?: string;
+  readonly signatures?: readonly AcceptedSignature[];
 }
 
 /** Artifacts lie beside their release. */
@@ -32,21 +55,136 @@ async function verifyBeside(file: OpenSource, path: string, environment: VerifyE
   }
 }
 
-export function runVerify(flags: VerifyFlags, path: string): Promise<void> {
+async function verifyFile(path: string, flags: VerifyFlags, environment: VerifyEnvironment): Promise<Verification> {
+  if (flags.key !== undefined || flags.policy !== undefined)
+    throw new PolicyError("unsigned", `${path}: is not signed: only what is in a repository can be`, { path });
+  await using file = await openFile(path);
+  return (await isReleaseFile(file))
+    ? await verifyBeside(file, path, environment)
+    : await verifyDisk(file, environment);
+}
+
+/** The release that `start` is or holds; undefined where it is something else, such as a container image. */
+async function releaseAt(
+  repository: Repository,
+  start: Descriptor,
+  { platform }: VerifyFlags,
+  { signal }: Session,
+): Promise<Descriptor | undefined> {
+  try {
+    await releasesIn(repository, start, nodeHashes, { signal });
+  } catch (error) {
+    if (isAshlarError(error) && error.code === "not-a-release") return undefined;
+    throw error;
+  }
+  const wanted = platform === undefined ? undefined : parsePlatform(platform);
+  return resolveRelease(repository, { digest: start.digest }, nodeHashes, { platform: wanted, signal });
+}
+
+/** What is signed is resolved once; everything after that goes by digest. */
+async function verifyStored(
+  repository: Repository,
+  reference: Reference,
+  flags: VerifyFlags,
+  session: Session,
+  environment: VerifyEnvironment,
+): Promise<SignedVerification> {
+  const trusts = await trustsOf(flags);
+  if (trusts.length === 0)
+    throw new PolicyError("no-trust", `${reference.path}: say whose signature counts, by --key or --policy`);
+  const start = await repository.resolve(reference, session);
+  const descriptor = await releaseAt(repository, start, flags, session);
+  const digests = [...new Set([start.digest, ...(descriptor === undefined ? [] : [descriptor.digest])])];
+  const signatures: AcceptedSignature[] = [];
+  const keys: PublicKey[] = [];
+  for (const trust of trusts) {
+    const admit = admissionBy(trust, trustEnvironment(session), (_, admitted) =>
+      signatures.push(...admitted.signatures),
+    );
+    await admit({ reference, repository, digests });
+    if (trust.kind === "keys") keys.push(...trust.keys);
+  }
+  const checks: Check[] = signatures.map((signature) => ({
+    name: "signature",
+    ok: true,
+    message: `${signature.digest} is ${describeSignature(signature)}`,
+  }));
+  if (signatures.length === 0) checks.push({ name: "policy", ok: true, message: "accepts it without any signature" });
+  const digest = (descriptor ?? start).digest;
+  if (descriptor === undefined) {
+    const message = `${digest}: the manifest; what it names is checked when it is read`;
+    checks.push({ name: "image", ok: true, message });
+    return { checks, ok: true, digest, signatures };
+  }
+  const { release } = await readStoredRelease(repository, descriptor, { hashes: nodeHashes, signal: session.signal });
+  const { imageId = "", imageVersion = "", rootHash } = release;
+  checks.push({ name: "release", ok: true, message: `${digest}: ${imageId} ${imageVersion}, root hash ${rootHash}` });
+  if (keys.length > 0) checks.push(...(await checkProvenance(repository, descriptor, release, keys, session)));
+  if (!flags.signatureOnly) checks.push(...(await verifyBlocks(repository, descriptor, environment)));
+  return { checks, ok: checks.every(({ ok }) => ok), digest, signatures };
+}
+
+/** Provenance need not be there; where it is, it has to be right. */
+async function checkProvenance(
+  repository: Repository,
+  { digest }: Descriptor,
+  release: Release,
+  keys: readonly PublicKey[],
+  session: Session,
+): Promise<Check[]> {
+  const signed = { repository, digest, name: undefined };
+  try {
+    const found = await verifyStatement(signed, PROVENANCE_PREDICATE, keys, trustEnvironment(session));
+    const { builder, dependencies } = assertProvenance(found.statement, release, found.what);
+    const inputs = dependencies.length === 1 ? "1 input" : `${dependencies.length} inputs`;
+    return [{ name: "provenance", ok: true, message: `by ${builder}, from ${inputs}, about every artifact` }];
+  } catch (error) {
+    if (!isAshlarError(error) || error.kind === "SourceError") throw error;
+    return error.code === "unsigned" ? [] : [{ name: "provenance", ok: false, message: error.message }];
+  }
+}
+
+async function verifyBlocks(
+  repository: Repository,
+  descriptor: Descriptor,
+  environment: VerifyEnvironment,
+): Promise<readonly Check[]> {
+  const scratch = fileScratch(tmpdir());
+  const stored = await openStoredRelease(repository, descriptor, { ...environment, decompressFrame, scratch });
+  try {
+    return (await verifyRelease(stored.release, (name) => stored.open(name), environment)).checks;
+  } finally {
+    await stored.close();
+  }
+}
+
+export function runVerify(flags: VerifyFlags, word: string): Promise<void> {
   return inSession(flags, async (session) => {
     await using hasher = blockHasher(flags.workers);
     const environment = { hashes: nodeHashes, blockHasher: hasher, reporter: session.reporter, signal: session.signal };
-    await using file = await openFile(path);
-    const result = (await isReleaseFile(file))
-      ? await verifyBeside(file, path, environment)
-      : await verifyDisk(file, environment);
+    const result: SignedVerification = isRepositoryWord(word)
+      ? await withRepository(word, flags, (repository, reference) =>
+          verifyStored(repository, reference, flags, session, environment),
+        )
+      : await verifyFile(word, flags, environment);
     if (!result.ok) process.exitCode = EXIT.IntegrityError; // before a reader of the output may go away
-    if (flags.json) session.printJson({ schema: "ashlar.verify/v1", subject: path, ...result });
+    if (flags.json) session.printJson({ schema: "ashlar.verify/v1", subject: word, ...forJson(result) });
     else {
       for (const { ok, name, message } of result.checks) session.print(`${ok ? "ok  " : "FAIL"}  ${name}: ${message}`);
       const failed = result.checks.filter(({ ok }) => !ok).length;
-      session.print(result.ok ? `${path}: verified` : `${path}: ${failed} of ${result.checks.length} checks failed`);
+      session.print(result.ok ? `${word}: verified` : `${word}: ${failed} of ${result.checks.length} checks failed`);
     }
     if (!result.ok) throw new Failed(EXIT.IntegrityError);
   });
+}
+
+function forJson({ signatures, ...rest }: SignedVerification) {
+  if (signatures === undefined) return rest;
+  const shown = signatures.map(({ key, form, digest, signedName }) => ({
+    digest,
+    form,
+    identity: signedName ?? null,
+    key: { name: key.name, type: key.type, id: key.id },
+  }));
+  return { ...rest, signatures: shown };
 }

@@ -9,6 +9,7 @@ export { createFile, type OpenSource, openFile } from "./files.ts";
 export { createFrameCompressor } from "./frame-compressor.ts";
 export { nodeHashes } from "./hashes.ts";
 export { nodeFiles } from "./host-files.ts";
+export { writeKeyPair } from "./key-files.ts";
 export {
   type AskPassword,
   generateKey,

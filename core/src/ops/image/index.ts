@@ -15,6 +15,8 @@ export {
 } from "./input.ts";
 export type { Decompressors } from "./layer.ts";
 export {
+  type Admission,
+  type Candidate,
   type HostFiles,
   type HostRegistries,
   type Image,

@@ -22,7 +22,14 @@ import {
   MAX_UNCOMPRESSED_BYTES,
 } from "./flatten.ts";
 import { type Allowance, decompress, readTarStream, tooLarge } from "./layer.ts";
-import { type HostFiles, type HostRegistries, type Image, openDirectoryImage, openImage } from "./open.ts";
+import {
+  type Admission,
+  type HostFiles,
+  type HostRegistries,
+  type Image,
+  openDirectoryImage,
+  openImage,
+} from "./open.ts";
 import type { Reference } from "./reference.ts";
 
 /** Bytes that come once and forward, from a file, a pipe or a terminal. */
@@ -65,6 +72,8 @@ export interface HostInputs extends HostFiles {
 export interface InputEnvironment extends FlattenEnvironment {
   readonly files: HostInputs;
   readonly registries?: HostRegistries | undefined;
+  /** Without it anything may be used. */
+  readonly admit?: Admission | undefined;
 }
 
 export interface InputOptions extends FlattenOptions {
@@ -100,14 +109,17 @@ export async function readInput(
   options: InputOptions = {},
 ): Promise<Input> {
   const { transport, path } = reference;
-  const { files, hashes, signal } = environment;
+  const { files, hashes, signal, admit } = environment;
+  if (["tar", "dir", "containers-storage"].includes(transport))
+    await admit?.({ reference, repository: undefined, digests: [] });
   switch (transport) {
     case "tar":
       return readTarInput(path, environment, options);
     case "containers-storage": {
       const exported = await files.exportImage(path, { signal });
       try {
-        const image = await openImage(exported.reference, environment, { platform: options.platform, signal });
+        const admitted = { ...environment, admit: undefined };
+        const image = await openImage(exported.reference, admitted, { platform: options.platform, signal });
         // The manifest was made on the way here; the id is what podman shows.
         return await readImageInput(image, `${transport}:${path}`, image.configDigest, environment, options);
       } finally {

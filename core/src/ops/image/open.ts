@@ -44,9 +44,26 @@ export interface HostRegistries {
   open(name: RepositoryName): Promise<Repository>;
 }
 
+/** What is about to be used. */
+export interface Candidate {
+  readonly reference: Reference;
+  /** Where signatures of it may be; undefined for what is in no repository. */
+  readonly repository: Repository | undefined;
+  /** What the reference resolved to, then, where that is an index, the manifest that was chosen from it. */
+  readonly digests: readonly Digest[];
+}
+
+/**
+ * Decides whether an input may be used; throws where not. Asked once the manifest is known and before anything that it
+ * names is read; the digests that it is given are the ones that are used.
+ */
+export type Admission = (candidate: Candidate) => Promise<void>;
+
 export interface OpenImageEnvironment {
   readonly hashes: Hashes;
   readonly files: HostFiles;
+  /** Without it anything may be used. */
+  readonly admit?: Admission | undefined;
   /** Undefined where none can be reached. */
   readonly registries?: HostRegistries | undefined;
 }
@@ -100,11 +117,16 @@ export async function openImage(
   options: OpenImageOptions = {},
 ): Promise<Image> {
   const { transport, path } = reference;
-  const { files, hashes } = environment;
+  const { files, hashes, admit } = environment;
   const name = nameOf(reference);
+  if (transport !== "docker") await admit?.({ reference, repository: undefined, digests: [] });
   switch (transport) {
-    case "docker":
-      return openStored(await openRepository(reference, environment), reference, hashes, options);
+    case "docker": {
+      const repository = await openRepository(reference, environment);
+      return openStored(repository, reference, hashes, options, (digests) =>
+        admit?.({ reference, repository, digests }),
+      );
+    }
     case "oci":
       return openStored(await openLayout(await files.openDirectory(path), name, options), reference, hashes, options);
     case "dir": {
@@ -165,9 +187,10 @@ async function openStored(
   selector: Pick<Reference, "tag" | "digest">,
   hashes: Hashes,
   options: OpenImageOptions,
+  admit?: (digests: readonly Digest[]) => Promise<void> | undefined,
 ): Promise<Image> {
   try {
-    return await readImage(store, selector, hashes, options);
+    return await readImage(store, selector, hashes, options, admit);
   } catch (error) {
     await store.close();
     throw error;
@@ -179,6 +202,7 @@ async function readImage(
   selector: Pick<Reference, "tag" | "digest">,
   hashes: Hashes,
   options: OpenImageOptions,
+  admit?: (digests: readonly Digest[]) => Promise<void> | undefined,
 ): Promise<Image> {
   const start = await store.resolve(selector, options);
   const { descriptor, manifest, bytes } = await readManifest(
@@ -188,6 +212,7 @@ async function readImage(
     hashes,
     options,
   );
+  await admit?.(start.digest === descriptor.digest ? [start.digest] : [start.digest, descriptor.digest]);
   const what = `${store.name}: config`;
   const configBytes = await readBlob(store, manifest.config, hashes, what, options);
   const config = parseConfig(configBytes, `${what} ${manifest.config.digest}`);

@@ -1,3 +1,4 @@
+export { type Admitted, admissionBy, type Trust } from "./admission.ts";
 export {
   type Attachment,
   type Found,

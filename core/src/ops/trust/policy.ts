@@ -157,17 +157,17 @@ export interface PolicyHost {
 }
 
 /**
- * Throws unless every requirement is met; what comes back are the signatures that met them, none where the policy accepts
+ * `signed` is undefined for what is in no repository, where nothing can be signed. Throws unless every requirement is met; what comes back are the signatures that met them, none where the policy accepts
  * anything. Errors: PolicyError `rejected`, `attachments-disabled`, those of {@link verifySignature}; UnsupportedError
  * `policy-requirement`; FormatError of keys.
  */
 export async function verifyRequirements(
   requirements: readonly Requirement[],
-  signed: Signed,
+  image: string,
+  signed: Signed | undefined,
   host: PolicyHost,
   environment: TrustEnvironment,
 ): Promise<readonly AcceptedSignature[]> {
-  const image = signed.name ?? signed.repository.name;
   const accepted: AcceptedSignature[] = [];
   for (const requirement of requirements)
     switch (requirement.type) {
@@ -178,6 +178,7 @@ export async function verifyRequirements(
       case "unsupported":
         throw new UnsupportedError("policy-requirement", requirement.reason, { path: image });
       default: {
+        if (signed === undefined) throw unsignable(image);
         if (!host.usesAttachments)
           throw new PolicyError(
             "attachments-disabled",
@@ -190,4 +191,9 @@ export async function verifyRequirements(
       }
     }
   return accepted;
+}
+
+/** Why an input that is in no repository does not count as signed. */
+export function unsignable(image: string): PolicyError {
+  return new PolicyError("unsigned", `${image}: is not signed: only what is in a repository can be`, { path: image });
 }

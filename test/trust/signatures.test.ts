@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { memoryRepository } from "../../../../test/support/memory-repository.ts";
-import { decodeUtf8, encodeUtf8, fromBase64, toBase64 } from "../../bytes/index.ts";
-import { isAshlarError, SourceError } from "../../errors/index.ts";
-import type { Descriptor } from "../../formats/oci/index.ts";
-import { digestOf } from "../../hash/index.ts";
-import { generateKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../node/index.ts";
+import { decodeUtf8, encodeUtf8, fromBase64, toBase64 } from "../../core/src/bytes/index.ts";
+import { isAshlarError, SourceError } from "../../core/src/errors/index.ts";
+import type { Descriptor } from "../../core/src/formats/oci/index.ts";
+import { digestOf } from "../../core/src/hash/index.ts";
+import { generateKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
 import {
   attachStatement,
   digestSet,
@@ -22,7 +21,8 @@ import {
   signDigest,
   verifySignature,
   verifyStatement,
-} from "./index.ts";
+} from "../../core/src/ops/trust/index.ts";
+import { memoryRepository } from "../support/memory-repository.ts";
 
 const environment = { hashes: nodeHashes, verifier: nodeVerifier };
 const NAME = "registry.example/os";

@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { memoryRepository } from "../../../../test/support/memory-repository.ts";
-import { encodeUtf8, toBase64 } from "../../bytes/index.ts";
-import { isAshlarError } from "../../errors/index.ts";
-import { digestOf } from "../../hash/index.ts";
-import { generateKey, loadPolicyKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../node/index.ts";
+import { encodeUtf8, toBase64 } from "../../core/src/bytes/index.ts";
+import { isAshlarError } from "../../core/src/errors/index.ts";
+import { digestOf } from "../../core/src/hash/index.ts";
+import { generateKey, loadPolicyKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
 import {
   dockerScopes,
   parsePolicy,
@@ -13,8 +12,9 @@ import {
   requirementsFor,
   signDigest,
   verifyRequirements,
-} from "./index.ts";
-import { parseRegistriesD, usesAttachments } from "./registries-d.ts";
+} from "../../core/src/ops/trust/index.ts";
+import { parseRegistriesD, usesAttachments } from "../../core/src/ops/trust/registries-d.ts";
+import { memoryRepository } from "../support/memory-repository.ts";
 
 const environment = { hashes: nodeHashes, verifier: nodeVerifier };
 const bytes = (value: unknown) => encodeUtf8(JSON.stringify(value));
@@ -107,14 +107,14 @@ test("requirements that are not implemented are refused by name, where an image 
   ] as const) {
     const policy = parse({ default: [requirement], transports: { docker: { "q.io/b": accept } } });
     const require = (name: string) => requirementsFor(policy, "docker", dockerScopes(name));
-    await assert.rejects(verifyRequirements(require("q.io/a:1"), signed, host, environment), {
+    await assert.rejects(verifyRequirements(require("q.io/a:1"), "q.io/a:1", signed, host, environment), {
       kind: "UnsupportedError",
       code: "policy-requirement",
       message: pattern,
     });
-    assert.deepEqual(await verifyRequirements(require("q.io/b:1"), signed, host, environment), []);
+    assert.deepEqual(await verifyRequirements(require("q.io/b:1"), "q.io/b:1", signed, host, environment), []);
   }
-  await assert.rejects(verifyRequirements(parse({ default: reject }).default, signed, host, environment), {
+  await assert.rejects(verifyRequirements(parse({ default: reject }).default, "q.io/a:1", signed, host, environment), {
     kind: "PolicyError",
     code: "rejected",
   });
@@ -144,6 +144,7 @@ test("sigstoreSigned: every requirement, each by any of its keys, under its iden
   const check = (requirements: readonly unknown[], usesAttachments = true) =>
     verifyRequirements(
       parse({ default: requirements }).default,
+      signed.name,
       signed,
       { loadKey: loadPolicyKey, usesAttachments },
       environment,
