@@ -4,10 +4,13 @@
  */
 import { isAshlarError, SourceError } from "../../errors/index.ts";
 import { type Access, type Authorizer, createAuthorizer } from "./authorizer.ts";
+import { readBody } from "./body.ts";
 import type { Credentials } from "./credentials.ts";
-import { MAX_REDIRECTS, MAX_RETRY_AFTER, RETRY_TIMES } from "./limits.ts";
+import { isHtml } from "./failure.ts";
+import { MAX_REDIRECTS, MAX_RETRY_AFTER, MAX_TOKEN_BODY, RETRY_TIMES } from "./limits.ts";
 import { DOCKER_HUB, DOCKER_HUB_API } from "./reference.ts";
 import { delayBefore, isTransientError, isTransientStatus, parseRetryAfter } from "./retry.ts";
+import { bytesBody } from "./token.ts";
 import type { HttpBody, HttpRequest, HttpResponse, Timing, Transport } from "./transport.ts";
 import { resolveLocation, textOf } from "./url.ts";
 
@@ -40,6 +43,11 @@ export interface ClientRequest {
   readonly signal?: AbortSignal | undefined;
   /** Whether a passing failure is for the caller to deal with. Default: false, the request is repeated. */
   readonly once?: boolean | undefined;
+  /**
+   * Bytes; of a document, whose body belongs to the attempt: where it breaks off, the request is repeated. SourceError
+   * `too-large` past them.
+   */
+  readonly limit?: number | undefined;
 }
 
 export interface ClientResponse extends HttpResponse {
@@ -142,6 +150,12 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
     }
   }
 
+  async function whole<T extends HttpResponse>(response: T, limit: number | undefined, what: string): Promise<T> {
+    if (limit === undefined || response.status !== 200 || isHtml(response)) return response;
+    const bytes = await readBody(response, limit, timing, what);
+    return { ...response, body: bytesBody(bytes).chunks(), cancel: () => {} };
+  }
+
   function authorizerOf(registry: URL): Authorizer {
     authorizer ??= createAuthorizer({
       registry,
@@ -151,7 +165,7 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
       name,
       send: ({ method, url, headers, body }) => {
         const request = { method, body, what: `${name}: token`, signal: undefined };
-        return repeat(() => follow(request, url, headers), request);
+        return repeat(async () => whole(await follow(request, url, headers), MAX_TOKEN_BODY, request.what), request);
       },
     });
     return authorizer;
@@ -181,7 +195,7 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
 
   return {
     timing,
-    send: (request) => repeat(() => sendAuthorised(request), request),
+    send: (request) => repeat(async () => whole(await sendAuthorised(request), request.limit, request.what), request),
     async pause(failures, error, signal) {
       signal?.throwIfAborted();
       if (failures > retryTimes) throw error;

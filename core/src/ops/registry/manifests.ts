@@ -38,6 +38,7 @@ function request(
     access: { action: "pull" },
     what: `${name}: ${describe(which)}`,
     signal: options?.signal,
+    limit: MAX_DOCUMENT_SIZE,
   });
 }
 

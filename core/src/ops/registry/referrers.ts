@@ -58,6 +58,7 @@ async function askRegistry(
       headers: { accept: OCI_INDEX },
       access: { action: "pull" },
       what,
+      limit: MAX_DOCUMENT_SIZE,
       signal,
     });
     // Registries of before 1.1 know no such address; some show a page for people instead.

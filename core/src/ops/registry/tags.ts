@@ -31,6 +31,7 @@ export async function listTags(
       headers: { accept: "application/json" },
       access: { action: "pull" },
       what,
+      limit: MAX_DOCUMENT_SIZE,
       signal: options?.signal,
     });
     if (response.status !== 200 || isHtml(response)) throw await failure(response, client.timing, what);
