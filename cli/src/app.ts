@@ -4,6 +4,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { buildDiskCommand } from "./commands/build.ts";
 import { channelRoutes } from "./commands/channel.ts";
 import { completionCommand } from "./commands/completion.ts";
+import { composefsRoutes } from "./commands/composefs.ts";
 import { copyCommand } from "./commands/copy.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
@@ -28,6 +29,7 @@ const routes = buildRouteMap({
     inspect: inspectCommand,
     diff: diffCommand,
     lint: lintCommand,
+    composefs: composefsRoutes,
     copy: copyCommand,
     fsverity: fsverityRoutes,
     channel: channelRoutes,

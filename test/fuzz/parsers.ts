@@ -1,5 +1,6 @@
 // Every parser that meets bytes of others, a row each: what it is fed, and how far it is read.
 
+import { COMPOSEFS_PARSERS } from "./formats/composefs.ts";
 import { CPIO_PARSERS } from "./formats/cpio.ts";
 import { ELF_PARSERS } from "./formats/elf.ts";
 import { EROFS_PARSERS } from "./formats/erofs.ts";
@@ -21,6 +22,7 @@ export const PARSERS: readonly Parser[] = [
   ...TAR_PARSERS,
   ...OCI_PARSERS,
   ...EROFS_PARSERS,
+  ...COMPOSEFS_PARSERS,
   ...VERITY_PARSERS,
   ...GPT_PARSERS,
   ...FAT_PARSERS,

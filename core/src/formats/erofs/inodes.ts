@@ -112,7 +112,7 @@ function mostCommonTime(inodes: readonly PlannedInode[]): bigint {
   return best;
 }
 
-function checkName(name: string, path: ByteString): void {
+export function checkName(name: string, path: ByteString): void {
   if (name === "" || name === "." || name === ".." || name.includes("\0") || name.includes("/"))
     throw new FormatError("bad-name", `${showPath(path)}: not a file name`, { path: showPath(path) });
   if (name.length > MAX_NAME_SIZE)
@@ -125,7 +125,7 @@ function checkName(name: string, path: ByteString): void {
 
 const isUint32 = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 0xffffffff;
 
-function checkNode(node: Node, path: ByteString): void {
+export function checkNode(node: Node, path: ByteString): void {
   const shown = showPath(path);
   if (!isUint32(node.uid) || !isUint32(node.gid))
     throw new UnsupportedError("owner", `${shown}: owner ${node.uid}:${node.gid} does not fit 32 bits`, {

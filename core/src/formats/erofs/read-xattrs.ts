@@ -22,14 +22,21 @@ export interface ParsedXattrBody {
 export interface SharedXattrs {
   readonly byId: Map<number, Xattr>;
   bytes: number;
+  /** What stands in front of names, by index. */
+  readonly prefixes: XattrPrefixes;
 }
 
-function takeEntry(at: Cursor, where: string): Xattr {
+/** Name prefixes by index; undefined where names of that index are not read. */
+export type XattrPrefixes = readonly (string | undefined)[];
+
+export const PLAIN_PREFIXES: XattrPrefixes = /* @__PURE__ */ XATTR_PREFIXES.map((known) => known?.prefix);
+
+function takeEntry(at: Cursor, where: string, prefixes: XattrPrefixes): Xattr {
   const { nameSize, nameIndex, valueSize } = RawXattrEntry.view(at.take(RawXattrEntry.size));
-  const known = XATTR_PREFIXES[nameIndex];
-  if (known === undefined)
+  const prefix = prefixes[nameIndex];
+  if (prefix === undefined)
     throw new UnsupportedError("xattr-namespace", `${where}: xattr name index ${nameIndex} is not implemented`);
-  const name = (known.prefix + byteString(at.take(nameSize))) as ByteString;
+  const name = (prefix + byteString(at.take(nameSize))) as ByteString;
   if (name.includes("\0")) throw new FormatError("bad-xattr", `${where}: an xattr name holds a NUL`);
   const value = at.take(valueSize).slice();
   at.skip(Math.min(at.remaining, alignUp(at.position, XATTR_UNIT) - at.position));
@@ -37,13 +44,17 @@ function takeEntry(at: Cursor, where: string): Xattr {
 }
 
 /** @param where names the inode in errors */
-export function parseXattrBody(bytes: Uint8Array, where: string): ParsedXattrBody {
+export function parseXattrBody(
+  bytes: Uint8Array,
+  where: string,
+  prefixes: XattrPrefixes = PLAIN_PREFIXES,
+): ParsedXattrBody {
   const at = cursor(bytes, `${where}: xattrs`);
   const { sharedCount } = RawXattrHeader.view(at.take(RawXattrHeader.size));
   const sharedIds: number[] = [];
   for (let i = 0; i < sharedCount; i++) sharedIds.push(RawXattrId.view(at.take(RawXattrId.size)).id);
   const inline: Xattr[] = [];
-  while (at.remaining > 0) inline.push(takeEntry(at, where));
+  while (at.remaining > 0) inline.push(takeEntry(at, where, prefixes));
   return { sharedIds, inline };
 }
 
@@ -65,7 +76,7 @@ export async function readXattrs(
   const start = inode.position + inode.inodeSize;
   if (start + inode.xattrSize > source.size)
     throw new FormatError("xattr-out-of-range", `${where}: xattrs lie outside the image`, { offset: start });
-  const body = parseXattrBody(await source.read(start, inode.xattrSize), where);
+  const body = parseXattrBody(await source.read(start, inode.xattrSize), where, shared.prefixes);
   const add = ([name, value]: Xattr): void => {
     if (!xattrs.has(name)) xattrs.set(name, value);
   };
@@ -73,7 +84,7 @@ export async function readXattrs(
   for (const id of body.sharedIds) {
     let xattr = shared.byId.get(id);
     if (xattr === undefined) {
-      xattr = await readShared(image, source, id, where);
+      xattr = await readShared(image, source, id, where, shared.prefixes);
       shared.byId.set(id, xattr);
       shared.bytes += RawXattrEntry.size + xattr[1].length;
       if (shared.bytes > source.size)
@@ -84,7 +95,13 @@ export async function readXattrs(
   return xattrs;
 }
 
-async function readShared({ superblock }: ErofsImage, source: Source, id: number, where: string): Promise<Xattr> {
+async function readShared(
+  { superblock }: ErofsImage,
+  source: Source,
+  id: number,
+  where: string,
+  prefixes: XattrPrefixes,
+): Promise<Xattr> {
   const start = superblock.xattrStart + id * XATTR_UNIT;
   const outside = (): FormatError =>
     new FormatError("xattr-out-of-range", `${where}: shared xattr ${id} lies outside the image`, { offset: start });
@@ -92,5 +109,5 @@ async function readShared({ superblock }: ErofsImage, source: Source, id: number
   const { nameSize, valueSize } = RawXattrEntry.view(await source.read(start, RawXattrEntry.size));
   const size = RawXattrEntry.size + nameSize + valueSize;
   if (start + size > source.size) throw outside();
-  return takeEntry(cursor(await source.read(start, size), `${where}: shared xattr ${id}`), where);
+  return takeEntry(cursor(await source.read(start, size), `${where}: shared xattr ${id}`), where, prefixes);
 }

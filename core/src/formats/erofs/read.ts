@@ -29,7 +29,7 @@ import {
   xattrBodySize,
 } from "./format.ts";
 import { type DirectoryEntry, findEntry, readEntries } from "./read-directory.ts";
-import { readXattrs, type SharedXattrs } from "./read-xattrs.ts";
+import { PLAIN_PREFIXES, readXattrs, type SharedXattrs, type XattrPrefixes } from "./read-xattrs.ts";
 
 /** ZERO_PADDING only says how compressed data would lie; mkfs.erofs sets it on plain images too. CHUNKED_FILE is read. */
 const SUPPORTED_INCOMPAT = 0x1 | 0x4;
@@ -95,6 +95,8 @@ export interface ErofsImage {
 export interface OpenErofsOptions {
   /** A wrong superblock checksum is an IntegrityError unless it is to be ignored. Images without one are read. */
   readonly checksum?: "verify" | "ignore" | undefined;
+  /** For images whose xattr names follow other rules, as those of composefs do. */
+  readonly xattrPrefixes?: XattrPrefixes | undefined;
 }
 
 /** Metadata is read in pieces of this many bytes and remembered, so that one inode is not one read. */
@@ -116,7 +118,8 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
     });
   if (options.checksum !== "ignore") await verifyChecksum(source, superblock);
   const metadata = cachedSource(source, CACHE);
-  const sharedXattrs: SharedXattrs = { byId: new Map(), bytes: 0 };
+  const prefixes = options.xattrPrefixes ?? PLAIN_PREFIXES;
+  const sharedXattrs: SharedXattrs = { byId: new Map(), bytes: 0, prefixes };
   const readInode = async (nid: number): Promise<ErofsInode> => {
     const position = superblock.metaStart + nid * INODE_SLOT_SIZE;
     if (!Number.isSafeInteger(position) || nid < 0 || position + RawInodeCompact.size > source.size)

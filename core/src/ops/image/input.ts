@@ -79,6 +79,8 @@ export interface InputEnvironment extends FlattenEnvironment {
 export interface InputOptions extends FlattenOptions {
   /** Chosen from an index; anything else must agree with it, as far as it says what it is for. */
   readonly platform?: Platform | undefined;
+  /** Keeps, of a directory, the xattrs that describe the machine and not the file. */
+  readonly keepHostXattrs?: boolean | undefined;
 }
 
 export interface Input {
@@ -172,7 +174,8 @@ async function readDirectoryInput(
       signal,
       onNote: (code, message) => reporter.note({ code, message }),
     });
-    for (const { node } of walkTree(tree)) node.xattrs = withoutHostXattrs(node.xattrs);
+    if (options.keepHostXattrs !== true)
+      for (const { node } of walkTree(tree)) node.xattrs = withoutHostXattrs(node.xattrs);
     const architecture = await chooseArchitecture(tree, name, options.platform);
     return { name, tree, architecture, created: undefined, labels: {}, digest: undefined, dispose: async () => {} };
   } finally {

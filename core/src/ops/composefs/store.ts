@@ -1,0 +1,48 @@
+/** Contents of a tree as a composefs image knows them: measured, small ones kept. */
+import { toHex } from "../../bytes/index.ts";
+import { ExternalContent, INLINE_LIMIT, InlineContent, objectPath } from "../../formats/composefs/index.ts";
+import { defaultFsverity, measureSource } from "../../formats/fsverity/index.ts";
+import type { BlockHasher, HashAlgorithm, Hashes } from "../../hash/index.ts";
+import type { Source } from "../../source/index.ts";
+import { type Directory, type RegularFile, walkTree } from "../../tree/index.ts";
+import { type Reporter, silentReporter } from "../report.ts";
+
+export interface StoreEnvironment {
+  readonly hashes: Hashes;
+  readonly blockHasher?: BlockHasher | undefined;
+  readonly reporter?: Reporter | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The contents of all files, to store them more than once. */
+export function contentsOf(root: Directory): Map<RegularFile, Source> {
+  const contents = new Map<RegularFile, Source>();
+  for (const { node } of walkTree(root)) if (node.type === "file") contents.set(node, node.content);
+  return contents;
+}
+
+/**
+ * Replaces the content of every file: up to 64 bytes stand in the image, the rest is named by its fs-verity digest and
+ * found under it. Changes the files. Throws what the sources throw.
+ */
+export async function storeContents(
+  contents: ReadonlyMap<RegularFile, Source>,
+  algorithm: HashAlgorithm,
+  { hashes, blockHasher, reporter = silentReporter, signal }: StoreEnvironment,
+): Promise<void> {
+  const parameters = defaultFsverity(algorithm);
+  let total = 0;
+  for (const { size } of contents.values()) total += size;
+  const task = reporter.start("measure the files", total);
+  const options = { hashes, blockHasher, signal, onProgress: task.advance };
+  for (const [file, content] of contents) {
+    if (content.size <= INLINE_LIMIT) {
+      file.content = new InlineContent((await content.read(0, content.size, { signal })).slice());
+      task.advance(content.size);
+      continue;
+    }
+    const { digest } = await measureSource(content, parameters, options);
+    file.content = new ExternalContent(content.size, digest, objectPath(toHex(digest)));
+  }
+  task.end();
+}
