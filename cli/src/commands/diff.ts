@@ -1,5 +1,7 @@
 import { buildCommand } from "@stricli/core";
 import {
+  type CacheFlags,
+  cacheFlag,
   jsonFlag,
   type ProgressFlags,
   quietFlag,
@@ -9,7 +11,7 @@ import {
   workersFlag,
 } from "./flags.ts";
 
-export interface DiffFlags extends ProgressFlags, RegistryFlags {
+export interface DiffFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly all: boolean;
   readonly html?: string | undefined;
   readonly exitCode: boolean;
@@ -31,6 +33,7 @@ export const diffCommand = buildCommand({
       tmpdir: text("Directory for temporary files, with room for the uncompressed layers (default: TMPDIR)", "DIR"),
       workers: workersFlag,
       ...registryFlags,
+      cache: cacheFlag,
       json: jsonFlag,
       quiet: quietFlag,
     },

@@ -59,11 +59,23 @@ export const registryFlags = {
   },
 } as const;
 
+/** Of commands that read whole blobs, and may read the same ones again. */
+export const cacheFlag = {
+  kind: "boolean",
+  brief: "Keep layers from registries in XDG_CACHE_HOME/ashlar, and take them from there",
+  default: true,
+} as const;
+
 /** The values of {@link registryFlags}. */
 export interface RegistryFlags {
   readonly authfile?: string | undefined;
   readonly tlsVerify?: boolean | undefined;
   readonly retryTimes?: number | undefined;
+}
+
+/** Of commands that have {@link cacheFlag}. */
+export interface CacheFlags {
+  readonly cache: boolean;
 }
 
 /** What makes a tree, for `build` and `seal` alike. */
@@ -112,6 +124,7 @@ export const inputFlags = {
     "DIR",
   ),
   ...registryFlags,
+  cache: cacheFlag,
   workers: workersFlag,
   overwrite: { kind: "boolean", brief: "Replace artifacts that exist", default: false },
   json: jsonFlag,
@@ -119,7 +132,7 @@ export const inputFlags = {
 } as const;
 
 /** The values of {@link inputFlags} as a command gets them. */
-export interface InputFlags extends ProgressFlags, RegistryFlags {
+export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly output: string;
   readonly name?: string | undefined;
   readonly platform?: string | undefined;

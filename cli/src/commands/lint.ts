@@ -1,6 +1,8 @@
 import { buildCommand } from "@stricli/core";
 import { parseText, parseTimestamp } from "../parse.ts";
 import {
+  type CacheFlags,
+  cacheFlag,
   jsonFlag,
   type ProgressFlags,
   quietFlag,
@@ -11,7 +13,7 @@ import {
   text,
 } from "./flags.ts";
 
-export interface LintFlags extends ProgressFlags, RegistryFlags {
+export interface LintFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly list: boolean;
   readonly fatalWarnings: boolean;
   readonly skip?: readonly string[] | undefined;
@@ -63,6 +65,7 @@ export const lintCommand = buildCommand({
       },
       tmpdir: text("Directory for temporary files, with room for the uncompressed layers (default: TMPDIR)", "DIR"),
       ...registryFlags,
+      cache: cacheFlag,
       json: jsonFlag,
       quiet: quietFlag,
     },

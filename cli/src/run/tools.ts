@@ -20,7 +20,7 @@ import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
-import type { InputFlags, RegistryFlags } from "../commands/flags.ts";
+import type { CacheFlags, InputFlags, RegistryFlags } from "../commands/flags.ts";
 import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { parseTimestamp } from "../parse.ts";
 import type { Session } from "./session.ts";
@@ -39,8 +39,9 @@ export function blockHasher(workers: number | undefined): ReturnType<typeof crea
 }
 
 /** What the flags say of registries. */
-export function registryOptions({ authfile, tlsVerify, retryTimes }: RegistryFlags): RegistriesOptions {
-  return { authFile: authfile, tlsVerify, retryTimes };
+export function registryOptions(flags: RegistryFlags & Partial<CacheFlags>): RegistriesOptions {
+  const { authfile, tlsVerify, retryTimes, cache } = flags;
+  return { authFile: authfile, tlsVerify, retryTimes, cache };
 }
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */

@@ -63,7 +63,7 @@ export async function readSmallFile(path: string, required: boolean): Promise<Ui
     return await readFile(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (!required && (code === "ENOENT" || code === "ENOTDIR" || code === "EACCES")) return undefined;
+    if (!required && (code === "ENOENT" || code === "ENOTDIR")) return undefined;
     throw readFailure(path, error);
   }
 }

@@ -1,10 +1,23 @@
 /** Registries as this machine knows them: its credentials, certificates and proxies. */
 import process from "node:process";
 import type { Repository } from "../../formats/oci/index.ts";
-import { chooseProxy, formatName, openRegistryRepository, type RepositoryName } from "../../ops/registry/index.ts";
+import {
+  chooseProxy,
+  formatName,
+  openRegistryRepository,
+  placesOf,
+  type RegistryEnvironment,
+  type RegistryRule,
+  type RepositoryName,
+  type RepositoryPlace,
+  withBlobCache,
+  withMirrors,
+} from "../../ops/registry/index.ts";
 import { nodeHashes } from "../hashes.ts";
+import { cacheDirectory, openBlobCache } from "./blob-cache.ts";
 import { findCredentials } from "./credentials.ts";
 import type { ProxyServer } from "./proxy.ts";
+import { readRegistriesConf } from "./registries-conf.ts";
 import type { NodeTransport } from "./transport.ts";
 
 export interface RegistriesOptions {
@@ -14,6 +27,8 @@ export interface RegistriesOptions {
   readonly tlsVerify?: boolean | undefined;
   /** Further attempts at a request. */
   readonly retryTimes?: number | undefined;
+  /** Whether blobs are kept in the user's cache, and taken from there. Default: false. */
+  readonly cache?: boolean | undefined;
   readonly environment?: NodeJS.ProcessEnv | undefined;
 }
 
@@ -25,34 +40,52 @@ export interface Registries {
 }
 
 export function openRegistries(options: RegistriesOptions = {}): Registries {
+  const { authFile, tlsVerify, retryTimes } = options;
   const environment = options.environment ?? process.env;
   let transport: NodeTransport | undefined;
+  let rules: Promise<RegistryRule[]> | undefined;
   const opened = new Map<string, Repository>();
+  const cache = options.cache === true ? openBlobCache(cacheDirectory(environment)) : undefined;
+
+  /** HTTP and TLS take their time to load, and most commands need neither. */
+  async function connect(): Promise<RegistryEnvironment> {
+    const { createTransport, systemTiming } = await import("./transport.ts");
+    const { createTrust } = await import("./trust.ts");
+    transport ??= createTransport({
+      tlsOptions: createTrust(environment),
+      proxyFor: (url) => proxyFor(url, environment),
+      userAgent: "ashlar",
+    });
+    return { transport, timing: systemTiming, hashes: nodeHashes };
+  }
+
+  function openPlace({ host, repository, insecure }: RepositoryPlace, connection: RegistryEnvironment): Repository {
+    return openRegistryRepository(
+      {
+        host,
+        repository,
+        insecure: tlsVerify === undefined ? insecure : !tlsVerify,
+        retryTimes,
+        credentials: () => findCredentials({ host, repository }, { authFile, environment }),
+      },
+      connection,
+    );
+  }
+
   return {
-    async open({ host, repository }) {
-      const name = formatName({ host, repository });
-      const known = opened.get(name);
+    async open(name) {
+      const key = formatName(name);
+      const known = opened.get(key);
       if (known !== undefined) return known;
-      // HTTP and TLS take their time to load, and most commands need neither.
-      const { createTransport, systemTiming } = await import("./transport.ts");
-      const { createTrust } = await import("./trust.ts");
-      transport ??= createTransport({
-        tlsOptions: createTrust(environment),
-        proxyFor: (url) => proxyFor(url, environment),
-        userAgent: "ashlar",
-      });
-      const made = openRegistryRepository(
-        {
-          host,
-          repository,
-          insecure: options.tlsVerify === false,
-          retryTimes: options.retryTimes,
-          credentials: () => findCredentials({ host, repository }, { authFile: options.authFile, environment }),
-        },
-        { transport, timing: systemTiming, hashes: nodeHashes },
-      );
-      opened.set(name, made);
-      return made;
+      rules ??= readRegistriesConf(environment);
+      const places = placesOf(name, await rules);
+      const connection = await connect();
+      const mirrors = places.slice(0, -1).map((place) => ({ ...place, repository: openPlace(place, connection) }));
+      const registry = openPlace(places.at(-1)!, connection); // there is always the registry itself
+      const mirrored = mirrors.length === 0 ? registry : withMirrors(mirrors, registry);
+      const repository = cache === undefined ? mirrored : withBlobCache(mirrored, cache);
+      opened.set(key, repository);
+      return repository;
     },
     close: () => transport?.close(),
   };
