@@ -12,6 +12,7 @@ import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
+import { loginCommand, logoutCommand } from "./commands/login.ts";
 import { sealCommand } from "./commands/seal.ts";
 import { signCommand } from "./commands/sign.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -31,6 +32,8 @@ const routes = buildRouteMap({
     lint: lintCommand,
     composefs: composefsRoutes,
     copy: copyCommand,
+    login: loginCommand,
+    logout: logoutCommand,
     fsverity: fsverityRoutes,
     channel: channelRoutes,
     completion: completionCommand,

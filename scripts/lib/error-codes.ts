@@ -40,6 +40,18 @@ function shape(message: string): string {
 const THROWN =
   /new (FormatError|UnsupportedError|IntegrityError|PolicyError|SourceError|SinkError)\(\s*"([a-z0-9-]+)",\s*(?:`((?:[^`\\]|\\.)*)`|"((?:[^"\\]|\\.)*)")?/g;
 
+/** Codes that stand in a table: after `@codes KIND …` rows of code and meaning, up to the end of the table. */
+const TABLE = /@codes ([A-Za-z ]+?)\s*\*\/([\s\S]*?)\n\}/g;
+const ROW = /\["([a-z0-9-]+)", "([^"]+)"\]/g;
+
+function* codesOf(text: string): Generator<{ kinds: string[]; code: string; message: string }> {
+  for (const [, kind = "", code = "", template, plain] of text.matchAll(THROWN))
+    yield { kinds: [kind], code, message: shape(template ?? plain ?? "") };
+  for (const [, kinds = "", table = ""] of text.matchAll(TABLE))
+    for (const [, code = "", meaning = ""] of table.matchAll(ROW))
+      yield { kinds: kinds.trim().split(" "), code, message: `…: ${meaning}` };
+}
+
 /** `core/src/formats/tar/read.ts` → `tar`; operations and hosts by their folder. */
 function placeOf(path: string): string {
   const parts = relative(ROOT, path).split("/");
@@ -50,11 +62,11 @@ export function errorCodes(): string {
   const codes = new Map<string, Code>();
   for (const folder of ["core/src", "cli/src"])
     for (const path of sources(join(ROOT, folder)))
-      for (const [, kind = "", code = "", template, text] of readFileSync(path, "utf8").matchAll(THROWN)) {
+      for (const { kinds, code, message } of codesOf(readFileSync(path, "utf8"))) {
         const known = codes.get(code) ?? { code, kinds: new Set(), places: new Set(), message: "" };
-        known.kinds.add(kind);
+        for (const kind of kinds) known.kinds.add(kind);
         known.places.add(placeOf(path));
-        if (known.message === "") known.message = shape(template ?? text ?? "");
+        if (known.message === "") known.message = message;
         codes.set(code, known);
       }
   const rows = [...codes.values()]

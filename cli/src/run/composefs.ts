@@ -82,13 +82,18 @@ async function withReference<T>(
   };
   const preparation = flags.bootable ? "boot" : flags.oci ? "oci" : "none";
   const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
-  return await withPreparedInput(parseReference(reference), environment, { platform, preparation }, async (root, name) => {
-    const contents = contentsOf(root);
-    return await work(async (algorithm) => {
-      await storeContents(contents, algorithm, environment);
-      return { name, root };
-    });
-  });
+  return await withPreparedInput(
+    parseReference(reference),
+    environment,
+    { platform, preparation },
+    async (root, name) => {
+      const contents = contentsOf(root);
+      return await work(async (algorithm) => {
+        await storeContents(contents, algorithm, environment);
+        return { name, root };
+      });
+    },
+  );
 }
 
 /** Any tree, for commands that only look at it. */

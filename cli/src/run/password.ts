@@ -52,7 +52,7 @@ async function promptTwice(signal: AbortSignal): Promise<Uint8Array | undefined>
 }
 
 /** Asks on the terminal itself, so that standard input and output may be anything. Nothing is echoed. */
-async function promptFor(question: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+export async function promptFor(question: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
   let descriptor: number;
   try {
     descriptor = openSync("/dev/tty", "r");

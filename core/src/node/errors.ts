@@ -1,6 +1,7 @@
 /** Node's system errors in the words of our classes: one line, the path in front, the original as cause. */
 import { isAshlarError, SinkError, SourceError } from "../errors/index.ts";
 
+/** @codes SourceError SinkError */
 const MEANINGS: Readonly<Record<string, readonly [code: string, meaning: string]>> = {
   ENOENT: ["not-found", "no such file or directory"],
   EACCES: ["no-permission", "permission denied"],

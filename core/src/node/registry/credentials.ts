@@ -1,6 +1,6 @@
 /** Credentials from the places where podman, skopeo and Docker keep them. */
 import { spawn } from "node:child_process";
-import { readFile, stat } from "node:fs/promises";
+import { readFile, realpath, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { SourceError } from "../../errors/index.ts";
@@ -8,6 +8,8 @@ import {
   type AuthFile,
   type Credentials,
   credentialKeys,
+  editAuthFile,
+  formatName,
   helperKey,
   MAX_AUTH_FILE,
   parseAuthFile,
@@ -15,6 +17,7 @@ import {
   type RepositoryName,
 } from "../../ops/registry/index.ts";
 import { readFailure } from "../errors.ts";
+import { createPendingFile } from "./pending-file.ts";
 
 /** Bytes of a helper's answer that are read. */
 const MAX_ANSWER = 1024 * 1024;
@@ -88,8 +91,29 @@ async function askHelper(
   key: string,
   environment: NodeJS.ProcessEnv,
 ): Promise<Credentials | undefined> {
-  const program = `docker-credential-${helper}`;
-  const child = spawn(program, ["get"], { stdio: ["pipe", "pipe", "ignore"], env: environment });
+  const { status, answer } = await runHelper(helper, "get", helperKey(key), environment);
+  if (status === 0) return parseHelperAnswer(answer, programOf(helper));
+  if (isNotFound(answer)) return undefined;
+  throw helperFailed(helper, status);
+}
+
+const programOf = (helper: string): string => `docker-credential-${helper}`;
+
+/** What helpers say then is fixed by the protocol (docker/docker-credential-helpers). */
+const isNotFound = (answer: Buffer): boolean => /credentials not found/i.test(answer.toString());
+
+function helperFailed(helper: string, status: number | null): SourceError {
+  return new SourceError("credential-helper", `${programOf(helper)}: failed with exit code ${status}`);
+}
+
+async function runHelper(
+  helper: string,
+  action: "get" | "store" | "erase",
+  input: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<{ status: number | null; answer: Buffer }> {
+  const program = programOf(helper);
+  const child = spawn(program, [action], { stdio: ["pipe", "pipe", "ignore"], env: environment });
   const parts: Buffer[] = [];
   let size = 0;
   child.stdout.on("data", (chunk: Buffer) => {
@@ -98,16 +122,71 @@ async function askHelper(
     else child.kill();
   });
   child.stdin.on("error", () => {}); // it may end without reading
-  child.stdin.end(helperKey(key));
+  child.stdin.end(input);
   const status = await new Promise<number | null>((resolve, reject) => {
     child.on("error", (cause) =>
       reject(new SourceError("credential-helper", `${program}: cannot be run: ${cause.message}`, { cause })),
     );
     child.on("close", resolve);
   });
-  const answer = Buffer.concat(parts);
-  if (status === 0) return parseHelperAnswer(answer, program);
-  // What helpers say then is fixed by the protocol (docker/docker-credential-helpers).
-  if (/credentials not found/i.test(answer.toString())) return undefined;
-  throw new SourceError("credential-helper", `${program}: failed with exit code ${status}`);
+  return { status, answer: Buffer.concat(parts) };
+}
+
+/** The file that `login` writes, as podman does: the only one that was named, else that of this session, else the user's. */
+export function writtenAuthFile({ authFile, environment }: CredentialOptions): string {
+  const only = authFile ?? environment["REGISTRY_AUTH_FILE"];
+  if (only) return only;
+  const runtime = environment["XDG_RUNTIME_DIR"];
+  if (runtime) return join(runtime, "containers/auth.json");
+  return join(
+    environment["XDG_CONFIG_HOME"] || join(environment["HOME"] || homedir(), ".config"),
+    "containers/auth.json",
+  );
+}
+
+/**
+ * Stores the credentials of a registry or a part of it, or takes them out. Where the file leaves them to a helper, the
+ * helper has them. Returns the place; undefined where there was nothing to take out.
+ * Errors: those of the file; SourceError `credential-helper`.
+ */
+export async function storeCredentials(
+  name: RepositoryName,
+  credentials: Credentials | undefined,
+  options: CredentialOptions,
+): Promise<string | undefined> {
+  const given = writtenAuthFile(options);
+  const path = await realpath(given).catch(() => given); // what a link leads to is replaced, not the link
+  const bytes = await readSmallFile(path, false);
+  const file = parseAuthFile(bytes ?? new Uint8Array(0), path);
+  const key = name.repository === "" ? name.host : formatName(name);
+  const helper = file.helpers.get(key) ?? file.store;
+  if (helper !== undefined) return changeInHelper(helper, key, credentials, options.environment);
+  const edited = editAuthFile(bytes, key, credentials, path);
+  if (edited === undefined) return undefined;
+  const pending = await createPendingFile(path, { mode: 0o600, folderMode: 0o700 });
+  try {
+    await pending.write(edited);
+    await pending.publish();
+  } finally {
+    await pending.discard();
+  }
+  return path;
+}
+
+async function changeInHelper(
+  helper: string,
+  key: string,
+  credentials: Credentials | undefined,
+  environment: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
+  const address = helperKey(key);
+  const input =
+    credentials === undefined
+      ? address
+      : JSON.stringify({ ServerURL: address, Username: credentials.username, Secret: credentials.password });
+  const action = credentials === undefined ? "erase" : "store";
+  const { status, answer } = await runHelper(helper, action, input, environment);
+  if (status === 0) return programOf(helper);
+  if (credentials === undefined && isNotFound(answer)) return undefined;
+  throw helperFailed(helper, status);
 }

@@ -2,6 +2,8 @@
 import process from "node:process";
 import type { Repository } from "../../formats/oci/index.ts";
 import {
+  type Credentials,
+  checkCredentials,
   chooseProxy,
   formatName,
   openRegistryRepository,
@@ -15,7 +17,7 @@ import {
 } from "../../ops/registry/index.ts";
 import { nodeHashes } from "../hashes.ts";
 import { cacheDirectory, openBlobCache } from "./blob-cache.ts";
-import { findCredentials } from "./credentials.ts";
+import { findCredentials, storeCredentials } from "./credentials.ts";
 import type { ProxyServer } from "./proxy.ts";
 import { readRegistriesConf } from "./registries-conf.ts";
 import type { NodeTransport } from "./transport.ts";
@@ -35,6 +37,13 @@ export interface RegistriesOptions {
 export interface Registries {
   /** Sends nothing yet. The same repository again for the same name: it remembers tokens and documents. */
   open(name: RepositoryName): Promise<Repository>;
+  /**
+   * Checks credentials against the registry, then stores them; where they stand then. Errors: SourceError
+   * `unauthorized`, and those of `storeCredentials`.
+   */
+  login(name: RepositoryName, credentials: Credentials): Promise<string>;
+  /** Takes them out; where they stood, undefined where they did not. */
+  logout(name: RepositoryName): Promise<string | undefined>;
   /** Closes all connections. */
   close(): void;
 }
@@ -59,12 +68,20 @@ export function openRegistries(options: RegistriesOptions = {}): Registries {
     return { transport, timing: systemTiming, hashes: nodeHashes };
   }
 
+  /** What a person says now counts more than what the machine's files say. */
+  const isInsecure = (configured: boolean): boolean => (tlsVerify === undefined ? configured : !tlsVerify);
+
+  function readRules(): Promise<RegistryRule[]> {
+    rules ??= readRegistriesConf(environment);
+    return rules;
+  }
+
   function openPlace({ host, repository, insecure }: RepositoryPlace, connection: RegistryEnvironment): Repository {
     return openRegistryRepository(
       {
         host,
         repository,
-        insecure: tlsVerify === undefined ? insecure : !tlsVerify,
+        insecure: isInsecure(insecure),
         retryTimes,
         credentials: () => findCredentials({ host, repository }, { authFile, environment }),
       },
@@ -77,8 +94,7 @@ export function openRegistries(options: RegistriesOptions = {}): Registries {
       const key = formatName(name);
       const known = opened.get(key);
       if (known !== undefined) return known;
-      rules ??= readRegistriesConf(environment);
-      const places = placesOf(name, await rules);
+      const places = placesOf(name, await readRules());
       const connection = await connect();
       const mirrors = places.slice(0, -1).map((place) => ({ ...place, repository: openPlace(place, connection) }));
       const registry = openPlace(places.at(-1)!, connection); // there is always the registry itself
@@ -87,6 +103,15 @@ export function openRegistries(options: RegistriesOptions = {}): Registries {
       opened.set(key, repository);
       return repository;
     },
+    async login(name, credentials) {
+      const { host, insecure } = placesOf({ ...name, repository: name.repository || "x" }, await readRules()).at(-1)!;
+      await checkCredentials(
+        { host, insecure: isInsecure(insecure), retryTimes, credentials: async () => credentials },
+        await connect(),
+      );
+      return (await storeCredentials(name, credentials, { authFile, environment })) ?? "";
+    },
+    logout: (name) => storeCredentials(name, undefined, { authFile, environment }),
     close: () => transport?.close(),
   };
 }

@@ -34,8 +34,9 @@ export function isHtml({ headers }: HttpResponse): boolean {
   return /^\s*(?:text\/html|application\/xhtml)/i.test(headers["content-type"] ?? "");
 }
 
-/** Our code and words for a status. */
-function meaningOf(status: number): readonly [code: string, meaning: string] {
+/** Our code and words for a status. @codes SourceError SinkError */
+function meaningOf(status: number, isPage: boolean): readonly [code: string, meaning: string] {
+  if (isPage) return ["not-a-registry", "a web page came where a registry would answer"];
   switch (status) {
     case 401:
       return ["unauthorized", "the registry wants other credentials"];
@@ -70,11 +71,10 @@ export async function failure(
   const make = (code: string, message: string) =>
     direction === "reading" ? new SourceError(code, message) : new SinkError(code, message);
   const body = await readStart(response, MAX_ERROR_BODY, timing);
-  if (isHtml(response) && status < 500 && status !== 401 && status !== 403 && status !== 429)
-    return make("not-a-registry", `${what}: a web page came (status ${status}) where a registry would answer`);
   const complaint = parseComplaint(body);
   const said =
     complaint === undefined ? "" : `: ${oneLine([complaint.code, complaint.message].filter(Boolean).join(": "))}`;
-  const [code, meaning] = meaningOf(status);
+  const isPage = isHtml(response) && status < 500 && status !== 401 && status !== 403 && status !== 429;
+  const [code, meaning] = meaningOf(status, isPage);
   return make(code, `${what}: ${meaning} (status ${status}${said})`);
 }

@@ -17,6 +17,7 @@ export {
   formatName,
   formatReference,
   namesHost,
+  parseRegistryName,
   parseRegistryReference,
   type RegistryReference,
   type RepositoryName,
@@ -30,5 +31,10 @@ export {
   type RegistryRule,
   type RepositoryPlace,
 } from "./registries-conf.ts";
-export { openRegistryRepository, type RegistryEnvironment, type RegistryOptions } from "./registry-repository.ts";
+export {
+  checkCredentials,
+  openRegistryRepository,
+  type RegistryEnvironment,
+  type RegistryOptions,
+} from "./registry-repository.ts";
 export type { HttpBody, HttpRequest, HttpResponse, Timing, Transport } from "./transport.ts";

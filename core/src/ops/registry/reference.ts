@@ -78,6 +78,20 @@ export function parseRegistryReference(text: string): RegistryReference {
   return { host, repository, tag, digest };
 }
 
+/**
+ * What somebody logs in to: a registry, or a part of one (`HOST[/NAME]`; the repository is empty for all of it). As
+ * people write it, also with `https://` in front. Errors: FormatError `bad-reference`.
+ */
+export function parseRegistryName(text: string): RepositoryName {
+  const bare = text.replace(/^(?:https?|docker):\/\//, "").replace(/\/$/, "");
+  const slash = bare.indexOf("/");
+  const host = slash < 0 ? bare : bare.slice(0, slash);
+  const repository = slash < 0 ? "" : bare.slice(slash + 1);
+  if (!HOST.test(host) || (repository !== "" && !isRepositoryPath(repository)) || bare.length > MAX_NAME)
+    throw new FormatError("bad-reference", `${JSON.stringify(oneLine(text))}: not the name of a registry`);
+  return { host: DOCKER_HUB_ALIASES.includes(host) ? DOCKER_HUB : host, repository };
+}
+
 function completeName(name: string): RepositoryName {
   if (!namesHost(name)) return { host: DOCKER_HUB, repository: name.includes("/") ? name : `library/${name}` };
   const slash = name.indexOf("/");

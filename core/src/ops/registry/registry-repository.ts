@@ -11,7 +11,7 @@ import { type Digest, digestAlgorithm, digestOf, type Hashes } from "../../hash/
 import { bytesSource, type ReadOptions } from "../../source/index.ts";
 import { type ClientEnvironment, type ClientOptions, createClient } from "./client.ts";
 import { openDownload, rangedBlob } from "./download.ts";
-import { failure } from "./failure.ts";
+import { failure, isHtml } from "./failure.ts";
 import { type Document, getManifest, hasManifest, noSuchImage, sendManifest } from "./manifests.ts";
 import { formatName } from "./reference.ts";
 import { enterReferrer, listReferrers } from "./referrers.ts";
@@ -124,6 +124,18 @@ export function openRegistryRepository(options: RegistryOptions, environment: Re
     tags: (options) => listTags(place, options),
     close: async () => {},
   };
+}
+
+/**
+ * Whether a registry takes the credentials: asks it for nothing but that. Errors: SourceError `unauthorized` where it
+ * does not, and those of the client.
+ */
+export async function checkCredentials(options: Omit<ClientOptions, "repository">, environment: ClientEnvironment) {
+  const what = `docker://${options.host}`;
+  const client = createClient({ ...options, repository: undefined }, environment);
+  const response = await client.send({ method: "GET", target: "", access: { action: "pull" }, what });
+  if (response.status !== 200 || isHtml(response)) throw await failure(response, environment.timing, what);
+  response.cancel();
 }
 
 /** A manifest that says something about another one, as the list of that one's referrers names it. */
