@@ -1,10 +1,10 @@
 /** The repository that a REF is in. */
 import { existsSync } from "node:fs";
-import { UnsupportedError } from "@ashlar/core/errors";
 import type { Repository } from "@ashlar/core/formats/oci";
-import { openRegistries } from "@ashlar/core/node";
-import { nameOf, openRepository, parseReference, type Reference } from "@ashlar/core/ops/image";
+import { openLocation, openRegistries } from "@ashlar/core/node";
+import { parseReference, type Reference } from "@ashlar/core/ops/image";
 import type { RegistryFlags } from "../commands/flags.ts";
+import type { Session } from "./session.ts";
 import { registryOptions } from "./tools.ts";
 
 /** Whether the word means something in a repository; a file that is there wins over a host of the same name. */
@@ -18,22 +18,21 @@ export function isRepositoryWord(word: string): boolean {
   }
 }
 
-/** Opens the repository of a reference, runs `work`, closes everything. */
+/** Opens the repository of a reference, runs `work`, closes everything. Archives are only read. */
 export async function withRepository<T>(
   word: string,
   flags: RegistryFlags,
+  session: Pick<Session, "signal">,
   work: (repository: Repository, reference: Reference) => Promise<T>,
 ): Promise<T> {
   const reference = parseReference(word);
-  if (reference.transport !== "docker")
-    throw new UnsupportedError("not-a-repository", `${nameOf(reference)}: is not in a registry`);
   const registries = openRegistries(registryOptions(flags));
   try {
-    const repository = await openRepository(reference, { registries });
+    const location = await openLocation(reference, registries, { write: false, signal: session.signal });
     try {
-      return await work(repository, reference);
+      return await work(location.repository, reference);
     } finally {
-      await repository.close();
+      await location.close();
     }
   } finally {
     registries.close();

@@ -50,7 +50,7 @@ async function attachProvenance(
 
 export function runSign(flags: SignFlags, word: string): Promise<void> {
   return inSession(flags, (session) =>
-    withRepository(word, flags, async (repository, reference) => {
+    withRepository(word, flags, session, async (repository, reference) => {
       if (reference.transport === "oci-archive")
         throw new UnsupportedError("read-only", `${word}: an archive is not changed in place`);
       const environment = trustEnvironment(session);

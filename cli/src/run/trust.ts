@@ -4,6 +4,7 @@ import {
   loadPolicyKey,
   nodeHashes,
   nodeVerifier,
+  openLocation,
   readPolicy,
   readPublicKey,
   usesSigstoreAttachments,
@@ -61,7 +62,18 @@ export async function sourceAdmission(flags: SourceTrustFlags, session: Session)
     }),
   );
   return async (candidate) => {
-    for (const admit of admissions) await admit(candidate);
+    // An image in a layout is read as one; its signatures lie in the same layout.
+    const { reference, digests } = candidate;
+    const isLayout = digests.length > 0 && (reference.transport === "oci" || reference.transport === "oci-archive");
+    const location = isLayout
+      ? await openLocation(reference, undefined, { write: false, signal: session.signal })
+      : undefined;
+    try {
+      const repository = candidate.repository ?? location?.repository;
+      for (const admit of admissions) await admit({ ...candidate, repository });
+    } finally {
+      await location?.close();
+    }
   };
 }
 

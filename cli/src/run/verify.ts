@@ -163,7 +163,7 @@ export function runVerify(flags: VerifyFlags, word: string): Promise<void> {
     await using hasher = blockHasher(flags.workers);
     const environment = { hashes: nodeHashes, blockHasher: hasher, reporter: session.reporter, signal: session.signal };
     const result: SignedVerification = isRepositoryWord(word)
-      ? await withRepository(word, flags, (repository, reference) =>
+      ? await withRepository(word, flags, session, (repository, reference) =>
           verifyStored(repository, reference, flags, session, environment),
         )
       : await verifyFile(word, flags, environment);

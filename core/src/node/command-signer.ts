@@ -1,9 +1,15 @@
 /** Signatures by another program, for keys in HSMs and signing services; docs/signatures.md has the contract. */
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { type FileHandle, open, unlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { decodeUtf8Strict, fromBase64, oneLine, toHex, trimEndOf } from "../bytes/index.ts";
 import { IntegrityError, isAshlarError, PolicyError, SourceError } from "../errors/index.ts";
 import { ecdsaToDer, type PublicKey, type SignatureVerifier, type Signer } from "../ops/trust/index.ts";
+import { writeFailure } from "./errors.ts";
+import { newPartialName } from "./leftovers.ts";
 
 /** Bytes of output that are taken: a signature in base64 with room. */
 const MAX_OUTPUT = 64 * 1024;
@@ -72,6 +78,22 @@ function* candidates(output: Uint8Array, { type }: PublicKey): Generator<Uint8Ar
 
 const shown = (command: string): string => JSON.stringify(oneLine(command).slice(0, 80));
 
+/**
+ * What the program reads: a file without a name. Programs open /dev/stdin, which fails where it is the socket that Node
+ * makes for a pipe.
+ */
+async function inputFile(input: Uint8Array): Promise<FileHandle> {
+  const path = join(tmpdir(), newPartialName());
+  try {
+    const file = await open(path, "wx+", 0o600);
+    await unlink(path);
+    await file.write(input, 0, input.length, 0); // at a place of its own: the offset, which is shared, stays at the start
+    return file;
+  } catch (error) {
+    throw writeFailure(path, error);
+  }
+}
+
 async function runSigner(
   command: string,
   input: Uint8Array,
@@ -80,15 +102,18 @@ async function runSigner(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   signal?.throwIfAborted();
+  const file = await inputFile(input);
   // In our own session, so that the program can ask for a PIN on the terminal.
   const child = spawn("/bin/sh", ["-c", command], {
-    stdio: ["pipe", "pipe", "pipe"],
+    stdio: [file.fd, "pipe", "pipe"],
     env: { ...process.env, ...environment },
   });
+  await file.close(); // the program has its own by now
+  const { stdout, stderr } = child as ChildProcessByStdio<null, Readable, Readable>; // as stdio says
   let ended: "timeout" | "too-much" | undefined;
   const stop = (): void => {
     child.kill("SIGKILL");
-    for (const stream of [child.stdout, child.stderr]) stream.destroy(); // what the shell has started may still hold them
+    for (const stream of [stdout, stderr]) stream.destroy(); // what the shell has started may still hold them
   };
   const end = (reason: "timeout" | "too-much"): void => {
     ended ??= reason;
@@ -99,16 +124,14 @@ async function runSigner(
   const output: Uint8Array[] = [];
   let size = 0;
   let complaint = "";
-  child.stdout.on("data", (chunk: Uint8Array) => {
+  stdout.on("data", (chunk: Uint8Array) => {
     size += chunk.length;
     if (size > MAX_OUTPUT) end("too-much");
     else output.push(chunk);
   });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+  stderr.setEncoding("utf8").on("data", (text: string) => {
     complaint = (complaint + text).slice(-MAX_COMPLAINT);
   });
-  child.stdin.on("error", () => {}); // a program that does not read its input closes the pipe
-  child.stdin.end(input);
   const status = await new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);

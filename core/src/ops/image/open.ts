@@ -47,9 +47,9 @@ export interface HostRegistries {
 /** What is about to be used. */
 export interface Candidate {
   readonly reference: Reference;
-  /** Where signatures of it may be; undefined for what is in no repository. */
+  /** Where signatures of it may be, if it was opened as a repository. */
   readonly repository: Repository | undefined;
-  /** What the reference resolved to, then, where that is an index, the manifest that was chosen from it. */
+  /** What the reference resolved to, then, where that is an index, the manifest that was chosen from it; none of a tree. */
   readonly digests: readonly Digest[];
 }
 
@@ -119,16 +119,18 @@ export async function openImage(
   const { transport, path } = reference;
   const { files, hashes, admit } = environment;
   const name = nameOf(reference);
-  if (transport !== "docker") await admit?.({ reference, repository: undefined, digests: [] });
+  const admitStored = (repository: Repository | undefined) => async (digests: readonly Digest[]) =>
+    admit?.({ reference, repository, digests });
+  if (transport === "dir" || transport === "docker-archive") await admitStored(undefined)([]);
   switch (transport) {
     case "docker": {
       const repository = await openRepository(reference, environment);
-      return openStored(repository, reference, hashes, options, (digests) =>
-        admit?.({ reference, repository, digests }),
-      );
+      return openStored(repository, reference, hashes, options, admitStored(repository));
     }
-    case "oci":
-      return openStored(await openLayout(await files.openDirectory(path), name, options), reference, hashes, options);
+    case "oci": {
+      const layout = await openLayout(await files.openDirectory(path), name, options);
+      return openStored(layout, reference, hashes, options, admitStored(undefined));
+    }
     case "dir": {
       const tree = await files.openDirectory(path);
       if (await isDirectoryTransport(tree, options)) return openDirectoryImage(tree, name, hashes, options);
@@ -140,7 +142,14 @@ export async function openImage(
       const tree = await openArchiveTree(await files.openFile(path), name, options);
       if (transport === "docker-archive" && (await hasFile(tree, DOCKER_MANIFEST)))
         return openDockerArchive(tree, name, reference, hashes, options);
-      return openStored(await openLayout(tree, name, options), reference, hashes, options);
+      const layout = await openLayout(tree, name, options);
+      return openStored(
+        layout,
+        reference,
+        hashes,
+        options,
+        transport === "oci-archive" ? admitStored(undefined) : undefined,
+      );
     }
   }
   throw new UnsupportedError("not-an-image", `${name}: is a file tree, no image with a configuration`);
@@ -187,7 +196,7 @@ async function openStored(
   selector: Pick<Reference, "tag" | "digest">,
   hashes: Hashes,
   options: OpenImageOptions,
-  admit?: (digests: readonly Digest[]) => Promise<void> | undefined,
+  admit?: (digests: readonly Digest[]) => Promise<void>,
 ): Promise<Image> {
   try {
     return await readImage(store, selector, hashes, options, admit);
@@ -202,7 +211,7 @@ async function readImage(
   selector: Pick<Reference, "tag" | "digest">,
   hashes: Hashes,
   options: OpenImageOptions,
-  admit?: (digests: readonly Digest[]) => Promise<void> | undefined,
+  admit?: (digests: readonly Digest[]) => Promise<void>,
 ): Promise<Image> {
   const start = await store.resolve(selector, options);
   const { descriptor, manifest, bytes } = await readManifest(

@@ -145,24 +145,32 @@ export async function readBundles(
   environment: TrustEnvironment,
 ): Promise<Found> {
   const { hashes, signal } = environment;
-  const all = await repository.referrers(digest, { artifactType: BUNDLE_TYPE, signal });
-  const wanted = all.filter(({ artifactType, annotations }) => {
+  // Not asked for by type: some registries give the media type of the config for it, which says nothing here.
+  const wanted = (await repository.referrers(digest, { signal })).filter(({ artifactType, annotations }) => {
     const said = annotations[PREDICATE_TYPE_ANNOTATION];
-    return artifactType === BUNDLE_TYPE && (said === undefined || said === predicateType);
+    return mayBeBundle(artifactType) && (said === undefined || said === predicateType);
   });
   return readEach(
     wanted,
     (descriptor) => `bundle ${descriptor.digest}`,
     async (descriptor, what) => {
       const manifest = parseArtifactManifest(await readBlob(repository, descriptor, hashes, what, environment), what);
+      const { artifactType, annotations } = manifest;
+      const said = annotations[PREDICATE_TYPE_ANNOTATION];
+      const isOther = artifactType !== BUNDLE_TYPE || (said !== undefined && said !== predicateType);
+      if (descriptor.artifactType !== BUNDLE_TYPE && isOther) return undefined;
       const [layer] = manifest.layers;
-      if (manifest.artifactType !== BUNDLE_TYPE || layer?.mediaType !== BUNDLE_TYPE)
+      if (artifactType !== BUNDLE_TYPE || layer?.mediaType !== BUNDLE_TYPE)
         throw new FormatError("bad-attachment", `${what}: is no sigstore bundle by its artifactType and media type`);
       const bundle = parseBundle(await readBlob(repository, layer, hashes, what, environment), what);
       const { payload, signatures, hint } = bundle;
       return { form: "bundle", what, payload, message: preAuthenticationEncoding(payload), signatures, hint };
     },
   );
+}
+
+function mayBeBundle(artifactType: string | undefined): boolean {
+  return artifactType === undefined || artifactType === BUNDLE_TYPE || artifactType === EMPTY_TYPE;
 }
 
 function descriptorOf(bytes: Uint8Array, mediaType: string, hashes: Hashes): Descriptor {
