@@ -35,11 +35,11 @@ export async function expectOutcome<T>(outcome: Outcome, work: () => Promise<T>)
   return undefined;
 }
 
-/** Plays `fault` for the first requests to each address. */
+/** Plays `fault` for the first requests to each address; all sessions of uploads are one. */
 export function firstOfEach(times: number, fault: Fault): Fault {
   const seen = new Map<string, number>();
   return async (call) => {
-    const address = `${call.exchange.method} ${call.exchange.path.replace(/\?.*/, "")}`;
+    const address = `${call.exchange.method} ${call.exchange.path.replace(/\?.*|(?<=\/uploads\/).*/, "")}`;
     const count = seen.get(address) ?? 0;
     seen.set(address, count + 1);
     return count < times ? fault(call) : call.answer(await call.ask());

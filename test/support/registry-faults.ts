@@ -61,6 +61,14 @@ export function resetUploadAt(count: number): Fault {
   };
 }
 
+/** The registry sees `count` bytes of the request's body, and then the connections to both sides are reset. */
+export function breakUploadAt(count: number): Fault {
+  return async (call) => {
+    await call.askInPart(count);
+    call.response.socket?.resetAndDestroy();
+  };
+}
+
 /** The registry does what it is asked, and the client never hears of it. */
 export function loseAnswer(): Fault {
   return async (call) => {

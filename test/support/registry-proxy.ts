@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import {
   Agent,
+  type ClientRequest,
   createServer,
   request as httpRequest,
   type IncomingHttpHeaders,
@@ -40,6 +41,8 @@ export interface Call {
   readonly response: ServerResponse;
   /** Asks the registry; `headers` replace the client's, undefined ones are left out. */
   ask(headers?: OutgoingHttpHeaders): Promise<IncomingMessage>;
+  /** Gives the registry `count` bytes of the request's body and hangs up on it. */
+  askInPart(count: number): Promise<void>;
   /** Sends the registry's answer on; what is given replaces its parts. Resolves when the client has it all or is gone. */
   answer(from: IncomingMessage, parts?: AnswerParts): Promise<void>;
   /** Writes a piece of the body to the client; false: the client is gone. */
@@ -108,20 +111,24 @@ export async function startProxy(t: Lifetime, registry: Registry, options: Proxy
   const sockets = new Map<Socket, number>(); // bytes written before the last reset
   let closedBytes = 0;
 
-  function ask(call: Call, headers: OutgoingHttpHeaders = {}): Promise<IncomingMessage> {
+  function open(call: Call, headers: OutgoingHttpHeaders): ClientRequest {
     const { request, exchange } = call;
     const sent: OutgoingHttpHeaders = { ...request.headers };
     if (options.authorization !== undefined) sent["authorization"] = options.authorization;
     Object.assign(sent, headers);
     for (const name of Object.keys(sent)) if (HOP_BY_HOP.includes(name) || sent[name] === undefined) delete sent[name];
+    const isToken = exchange.kind === "token" && tokens !== undefined;
+    const { hostname, port, protocol } = new URL(isToken ? tokens.realm : registry.url);
+    const place = { hostname, port, method: exchange.method, path: exchange.path, headers: sent };
+    return protocol === "https:"
+      ? httpsRequest({ ...place, agent: agents["https:"], ca: authority })
+      : httpRequest({ ...place, agent: agents["http:"] });
+  }
+
+  function ask(call: Call, headers: OutgoingHttpHeaders = {}): Promise<IncomingMessage> {
+    const { request, exchange } = call;
     return new Promise((resolve, reject) => {
-      const isToken = exchange.kind === "token" && tokens !== undefined;
-      const { hostname, port, protocol } = new URL(isToken ? tokens.realm : registry.url);
-      const place = { hostname, port, method: exchange.method, path: exchange.path, headers: sent };
-      const outgoing =
-        protocol === "https:"
-          ? httpsRequest({ ...place, agent: agents["https:"], ca: authority })
-          : httpRequest({ ...place, agent: agents["http:"] });
+      const outgoing = open(call, headers);
       outgoing.on("response", resolve);
       outgoing.on("error", reject);
       request.on("data", (chunk: Buffer) => {
@@ -130,6 +137,19 @@ export async function startProxy(t: Lifetime, registry: Registry, options: Proxy
       request.on("error", () => outgoing.destroy());
       request.pipe(outgoing);
     });
+  }
+
+  async function askInPart(call: Call, count: number): Promise<void> {
+    const outgoing = open(call, {});
+    outgoing.on("error", () => {}); // it is hung up on
+    let left = count;
+    for await (const chunk of call.request as AsyncIterable<Buffer>) {
+      call.exchange.received += chunk.length;
+      await new Promise((resolve) => outgoing.write(chunk.subarray(0, left), resolve));
+      left -= Math.min(left, chunk.length);
+      if (left === 0) break;
+    }
+    outgoing.destroy();
   }
 
   async function write(call: Call, chunk: Uint8Array): Promise<boolean> {
@@ -182,6 +202,7 @@ export async function startProxy(t: Lifetime, registry: Registry, options: Proxy
       request,
       response,
       ask: (changed) => ask(call, changed),
+      askInPart: (count) => askInPart(call, count),
       answer: (from, parts) => answer(call, from, parts),
       write: (chunk) => write(call, chunk),
     };

@@ -120,8 +120,9 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
     async send(request) {
       const { response, error, reused } = await once(request);
       if (response !== undefined) return response;
-      // A connection that was kept may have been closed by the server in the meantime: that says nothing yet.
-      if (!reused) throw error;
+      // A connection that was kept may have been closed by the server in the meantime: that says nothing yet. But a
+      // part of a body may have arrived, and what that means only the caller knows.
+      if (!reused || (request.body?.size ?? 0) > 0) throw error;
       const again = await once(request);
       if (again.response === undefined) throw again.error;
       return again.response;

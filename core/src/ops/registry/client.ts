@@ -33,8 +33,8 @@ export interface ClientOptions {
 
 export interface ClientRequest {
   readonly method: HttpRequest["method"];
-  /** Below `/v2/`, or where a server has sent us. */
-  readonly target: string | URL;
+  /** Below `/v2/`, or where a server has sent us; a function is asked anew before every attempt. */
+  readonly target: string | URL | (() => Promise<URL>);
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly body?: HttpBody | undefined;
   readonly access: Access;
@@ -173,7 +173,8 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
 
   async function sendAuthorised(request: ClientRequest): Promise<ClientResponse> {
     const registry = await findOrigin(request.signal);
-    const { target, access } = request;
+    const { access } = request;
+    const target = typeof request.target === "function" ? await request.target() : request.target;
     const url = typeof target === "string" ? new URL(`${textOf(registry)}v2/${target}`) : target;
     const isOurs = url.origin === registry.origin;
     const known = authorizerOf(registry);

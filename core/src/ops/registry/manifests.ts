@@ -127,7 +127,7 @@ export async function sendManifest(
     what,
     signal: options?.signal,
   });
-  if (response.status !== 201 && response.status !== 200 && response.status !== 202)
+  if (![200, 201, 202].includes(response.status) || isHtml(response))
     throw await failure(response, client.timing, what, "writing");
   response.cancel();
   return { notedSubject: response.headers["oci-subject"] !== undefined };

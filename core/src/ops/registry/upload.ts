@@ -98,17 +98,29 @@ class Upload {
       if (response.status === 201) return "mounted";
       if (response.status === 202) return this.next(response); // not there; a session was opened in its place
     }
-    const response = await this.send({ method: "POST", target, body });
+    return this.open();
+  }
+
+  private async open(): Promise<URL> {
+    const target = `${this.place.repository}/blobs/uploads/`;
+    const response = await this.send({ method: "POST", target, body: bytesBody(new Uint8Array(0)) });
     if (response.status !== 202) throw await this.fail(response);
     response.cancel();
     return this.next(response);
   }
 
-  async inOne(session: URL): Promise<void> {
+  async inOne(first: URL): Promise<void> {
     const { size } = this.content;
     for await (const _ of this.read(0, size)); // for its digest: what is wrong is not sent
-    await this.assertDigest(session);
-    await this.finish(session, { size, chunks: () => this.read(0, size) });
+    await this.assertDigest(first);
+    // A session in which a request broke off may have kept a part of it: each attempt has one of its own.
+    let session: URL | undefined = first;
+    const next = async (): Promise<URL> => {
+      const place = session ?? (await this.open());
+      session = undefined;
+      return place;
+    };
+    await this.finish(next, { size, chunks: () => this.read(0, size) });
   }
 
   async inChunks(start: URL): Promise<void> {
@@ -139,7 +151,8 @@ class Upload {
       if (position > before) failures = 0;
     }
     await this.assertDigest(session);
-    await this.finish(session, bytesBody(new Uint8Array(0)));
+    const last = session;
+    await this.finish(async () => last, bytesBody(new Uint8Array(0)));
   }
 
   /** Where to go on, or what went wrong. */
@@ -192,9 +205,13 @@ class Upload {
     assertDigest(actual, digest, this.what);
   }
 
-  private async finish(session: URL, body: HttpBody): Promise<void> {
-    const target = new URL(textOf(session));
-    target.searchParams.set("digest", this.descriptor.digest);
+  /** @param session asked for each attempt */
+  private async finish(session: () => Promise<URL>, body: HttpBody): Promise<void> {
+    const target = async (): Promise<URL> => {
+      const url = new URL(textOf(await session()));
+      url.searchParams.set("digest", this.descriptor.digest);
+      return url;
+    };
     const response = await this.send({
       method: "PUT",
       target,
