@@ -51,7 +51,8 @@ export async function serve(repository: Repository, documents: ChannelDocuments,
   await writeChannel(repository, documents, tag, nodeHashes, { replaces: await tagDigest(repository, tag) });
 }
 
-const meta = ({ bytes }: Metadata, version: number) => ({
+/** How a document is named by the one above it. */
+export const meta = ({ bytes }: Metadata, version: number) => ({
   version,
   length: bytes.length,
   hashes: { sha256: createHash("sha256").update(bytes).digest("hex") },

@@ -6,6 +6,7 @@
 import { LengthOrHashMismatchError, UnsignedMetadataError } from "@tufjs/models/dist/error.js";
 import { BadVersionError, ExpiredMetadataError } from "tuf-js/dist/error.js";
 import { TrustedMetadataStore } from "tuf-js/dist/store.js";
+import { oneLine } from "../bytes/index.ts";
 import { FormatError, IntegrityError, isAshlarError, PolicyError } from "../errors/index.ts";
 import type { ChannelDocuments, Role, TufVerifier } from "../ops/channel/index.ts";
 
@@ -40,17 +41,18 @@ function step<T>(role: Role, action: () => T): T {
 function translated(role: Role, error: unknown): unknown {
   if (isAshlarError(error) || !(error instanceof Error)) return error;
   const cause = error;
+  const message = oneLine(error.message); // it may quote the document
   if (error instanceof ExpiredMetadataError)
     return new PolicyError("channel-expired", `the channel has expired at its ${role} or before`, { cause });
   if (error instanceof UnsignedMetadataError)
-    return new PolicyError("channel-signature", `${role}: not enough valid signatures: ${error.message}`, { cause });
+    return new PolicyError("channel-signature", `${role}: not enough valid signatures: ${message}`, { cause });
   if (error instanceof LengthOrHashMismatchError)
-    return new IntegrityError("channel-mix", `${role} is not the one that the channel names: ${error.message}`, {
+    return new IntegrityError("channel-mix", `${role} is not the one that the channel names: ${message}`, {
       cause,
     });
   if (error instanceof BadVersionError)
     return role === "root"
-      ? new PolicyError("channel-rollback", `root: ${error.message}`, { cause })
+      ? new PolicyError("channel-rollback", `root: ${message}`, { cause })
       : new IntegrityError("channel-mix", `${role} is not of the version that the channel names`, { cause });
-  return new FormatError("bad-metadata", `${role}: ${error.message}`, { cause });
+  return new FormatError("bad-metadata", `${role}: ${message}`, { cause });
 }

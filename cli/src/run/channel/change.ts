@@ -143,8 +143,8 @@ export function runInit(flags: InitFlags, channel: string): Promise<void> {
 
 export function runAdd(flags: AddFlags, channel: string, release: string): Promise<void> {
   return changing(flags, channel, async (current, time, session, open) => {
-    const { repository, reference } = await open(release);
-    const described = await describeReleases(repository, reference, nodeHashes, { signal: session.signal });
+    const { repository, selector } = await open(release);
+    const described = await describeReleases(repository, selector, nodeHashes, { signal: session.signal });
     const { barrier, minAgent, rollout, floor } = flags;
     return addReleases(
       current,

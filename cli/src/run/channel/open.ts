@@ -1,8 +1,15 @@
 /** What the commands of channels begin with: the repository, the roots to trust, the time. */
 import { PolicyError } from "@ashlar/core/errors";
-import type { Repository } from "@ashlar/core/formats/oci";
+import type { Repository, Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
-import { nodeHashes, openFile, openRegistries, tufVerifier } from "@ashlar/core/node";
+import {
+  nodeHashes,
+  type OpenedLocation,
+  openFile,
+  openLocation,
+  openRegistries,
+  tufVerifier,
+} from "@ashlar/core/node";
 import {
   authenticate,
   type ChannelState,
@@ -17,7 +24,7 @@ import {
   readChannel,
   tagDigest,
 } from "@ashlar/core/ops/channel";
-import { parseRegistryReference, type RegistryReference } from "@ashlar/core/ops/registry";
+import { parseReference } from "@ashlar/core/ops/image";
 import { readAll } from "@ashlar/core/source";
 import type { RegistryFlags } from "../../commands/flags.ts";
 import type { Session } from "../session.ts";
@@ -25,30 +32,35 @@ import { registryOptions } from "../tools.ts";
 
 export interface Place {
   readonly repository: Repository;
-  readonly reference: RegistryReference;
+  /** Tag or digest. */
+  readonly selector: Selector;
   readonly tag: string;
 }
 
-/** Opens repositories for as long as `work` takes. */
+/** Opens repositories for as long as `work` takes: of registries, and layouts on disk. */
 export async function withPlaces<T>(
   flags: RegistryFlags,
   work: (open: (text: string) => Promise<Place>) => Promise<T>,
 ): Promise<T> {
   const registries = openRegistries(registryOptions(flags));
+  const opened: OpenedLocation[] = [];
   try {
     return await work(async (text) => {
-      const reference = parseRegistryReference(text.replace(/^docker:\/\//, ""));
-      return { repository: await registries.open(reference), reference, tag: reference.tag ?? "latest" };
+      const { tag, digest, ...where } = parseReference(text);
+      const location = await openLocation({ ...where, tag, digest }, registries, { write: false });
+      opened.push(location);
+      return { repository: location.repository, selector: { tag, digest }, tag: tag ?? "latest" };
     });
   } finally {
+    for (const location of opened.reverse()) await location.close();
     registries.close();
   }
 }
 
 /** Throws PolicyError `bad-channel-reference`: a channel moves, so it is a tag. */
-export function assertTag({ reference }: Place): void {
-  if (reference.tag === undefined || reference.digest !== undefined)
-    throw new PolicyError("bad-channel-reference", "a channel is named by its tag: HOST/NAME:TAG");
+export function assertTag({ selector }: Place): void {
+  if (selector.tag === undefined || selector.digest !== undefined)
+    throw new PolicyError("bad-channel-reference", "a channel that changes is named by its tag: HOST/NAME:TAG");
 }
 
 /** A root by its file or digest. */
@@ -75,11 +87,11 @@ export interface VerifiedChannel {
 
 /** For people who look at or change a channel: trusted from `root`, else from its own first root, which is noted. */
 export async function readVerified(
-  { repository, tag, reference: { digest } }: Place,
+  { repository, selector }: Place,
   root: string | undefined,
   session: Session,
 ): Promise<VerifiedChannel> {
-  const channel = await readChannel(repository, { tag, digest }, nodeHashes, { signal: session.signal });
+  const channel = await readChannel(repository, selector, nodeHashes, { signal: session.signal });
   const pin = root === undefined ? { fingerprint: channel.roots[0].fingerprint } : await readPin(root);
   if (root === undefined)
     session.reporter.note({

@@ -1,12 +1,11 @@
 /** `ashlar channel show` and `check`. */
 import process from "node:process";
 import { SourceError } from "@ashlar/core/errors";
-import { openFile } from "@ashlar/core/node";
+import { nodeHashes, openFile } from "@ashlar/core/node";
 import {
-  type ChannelCheck,
   type ClientState,
-  checkChannel,
   encodeClientState,
+  judgeChannel,
   lastRoot,
   MAX_CLIENT_STATE_SIZE,
   openChannel,
@@ -54,21 +53,19 @@ export function runCheck(flags: CheckFlags, channel: string): Promise<void> {
     withPlaces(flags, async (open) => {
       const state = flags.state === undefined ? undefined : await readState(flags.state);
       const pins = flags.root === undefined ? [] : [await readPin(flags.root)];
-      const { repository, reference } = await open(channel);
+      const { repository, selector } = await open(channel);
       const trust = { pins, state };
       const environment = environmentAt(Date.now(), Number((flags.notBefore ?? 0n) / 1_000_000n));
-      const product = flags.product ?? (await openChannel(repository, reference, trust, environment)).view.product;
+      const opened = await openChannel(repository, selector, trust, environment, { signal: session.signal });
       const facts = {
-        product,
+        product: flags.product ?? opened.view.product,
         architecture: flags.architecture ?? ARCHITECTURES[process.arch] ?? process.arch,
         epoch: flags.epoch,
         version: flags.version,
         agentVersion: flags.agentVersion,
         rolloutKey: flags.device,
       };
-      const options = { signal: session.signal };
-      const check: ChannelCheck = await checkChannel(repository, reference, trust, facts, environment, options);
-      if (check.result === "error") throw check.error;
+      const check = judgeChannel(opened, state, facts, nodeHashes);
       if (flags.state !== undefined) await writeFile(flags.state, encodeClientState(check.state), true);
       process.exitCode = EXIT_OF[check.result]; // before a reader of the output may go away
       printCheck(session, flags, channel, check);

@@ -69,6 +69,22 @@ export async function openChannel(
   return { channel, view, expired: expiry(channel, verifier, now), now };
 }
 
+/** What an opened channel means for a device. Errors: those of `decide`. */
+export function judgeChannel(
+  { channel, view, expired, now }: OpenedChannel,
+  previous: ClientState | undefined,
+  device: DeviceFacts,
+  hashes: Hashes,
+): Exclude<ChannelCheck, { result: "error" }> {
+  const { digest } = channel;
+  // A clock in 2100 makes everything stale; were it remembered, the device would never believe a right one again.
+  if (expired !== undefined)
+    return { result: "stale", digest, view, expired, state: nextClientState(channel, previous, undefined) };
+  const decision = decide(view, device, { hashes, now });
+  const result = decision.action === "install" ? "newer" : "current";
+  return { result, digest, view, decision, state: nextClientState(channel, previous, now) };
+}
+
 /** Bugs and interruptions are thrown; every error of ours is a result. */
 export async function checkChannel(
   repository: Repository,
@@ -79,14 +95,8 @@ export async function checkChannel(
   options: ReadOptions = {},
 ): Promise<ChannelCheck> {
   try {
-    const { channel, view, expired, now } = await openChannel(repository, selector, trust, environment, options);
-    const { digest } = channel;
-    // A clock in 2100 makes everything stale; were it remembered, the device would never believe a right one again.
-    if (expired !== undefined)
-      return { result: "stale", digest, view, expired, state: nextClientState(channel, trust.state, undefined) };
-    const decision = decide(view, device, { hashes: environment.hashes, now });
-    const result = decision.action === "install" ? "newer" : "current";
-    return { result, digest, view, decision, state: nextClientState(channel, trust.state, now) };
+    const opened = await openChannel(repository, selector, trust, environment, options);
+    return judgeChannel(opened, trust.state, device, environment.hashes);
   } catch (error) {
     if (!isAshlarError(error)) throw error;
     return { result: "error", error };

@@ -1,4 +1,5 @@
 /** What a channel says, once its documents are trusted: releases, roles, who may sign what and until when. */
+import { oneLine } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
 import { type Digest, type Hashes, parseDigest } from "../../hash/index.ts";
 import { ROLES, type Role } from "./format.ts";
@@ -123,10 +124,13 @@ export function assertConsistent(documents: ChannelDocuments, hashes: Hashes): v
       });
   for (const [path, { custom }] of Object.entries(documents.targets.signed.targets)) {
     if (path !== targetPath(custom) || custom.product !== newest.signed.ashlar.product)
-      throw new PolicyError("channel-target", `target ${path} says that it is ${targetPath(custom)}`);
+      throw new PolicyError("channel-target", `target ${oneLine(path)} says that it is ${targetPath(custom)}`);
     // The epoch is the root keys' to raise: whoever has the targets keys must not make a release newer than all to come.
     if (custom.epoch > epoch)
-      throw new PolicyError("channel-epoch", `target ${path} has epoch ${custom.epoch}, the root only ${epoch}`);
+      throw new PolicyError(
+        "channel-epoch",
+        `target ${oneLine(path)} has epoch ${custom.epoch}, the root only ${epoch}`,
+      );
   }
 }
 
