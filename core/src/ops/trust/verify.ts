@@ -1,4 +1,5 @@
 /** Whether a digest in a repository carries a signature that a rule accepts, and if not, why. */
+import { oneLine } from "../../bytes/index.ts";
 import { type AshlarError, IntegrityError, isAshlarError, PolicyError } from "../../errors/index.ts";
 import type { Repository } from "../../formats/oci/index.ts";
 import type { Digest } from "../../hash/index.ts";
@@ -103,11 +104,10 @@ function refused(refusals: readonly Refusal[], what: string): AshlarError {
 function unreadable({ unreadable: all }: Found): Refusal[] {
   return all.map(({ what, error }) => {
     if (error instanceof IntegrityError) return { rank: 4, error: () => error };
-    const message = isAshlarError(error) ? error.message : String(error);
+    const message = error.message.startsWith(what) ? error.message : `${what}: ${error.message}`;
     return {
       rank: 1,
-      error: (others) =>
-        new PolicyError("unusable-signature", `${what} cannot be used: ${message}${others}`, { cause: error }),
+      error: (others) => new PolicyError("unusable-signature", `${message}${others}`, { path: what, cause: error }),
     };
   });
 }
@@ -169,7 +169,7 @@ async function signedStatement(
     const statement = parseStatement(payload, what);
     if (!statement.subject.some((subject) => hasDigest(subject, digest))) return wrongDigest(what, digest);
     if (statement.predicateType === predicateType) return { accepted: { statement, key: signer.accepted } };
-    throw new PolicyError("wrong-predicate", `it says ${statement.predicateType}, not ${predicateType}`);
+    throw new PolicyError("wrong-predicate", `${what}: says ${oneLine(statement.predicateType)}, not ${predicateType}`);
   } catch (error) {
     return unusable(what, error);
   }
