@@ -1,7 +1,7 @@
 # Other people's registry programs that tests compare with, each at one version. Sourced after common.sh.
 # A file name in the cache carries a hash of its recipe, so a new version makes a new file and never meets an old one.
 
-PEERS="crane oras cosign registry go-registry"
+PEERS="crane oras cosign tuf-client registry go-registry"
 
 # The least Go that the versions below build with.
 GO_VERSION=1.26.7
@@ -13,6 +13,7 @@ peer_recipe() {
     crane) echo install github.com/google/go-containerregistry/cmd/crane v0.22.1 ;;
     oras) echo install oras.land/oras/cmd/oras v1.3.6 ;;
     cosign) echo install github.com/sigstore/cosign/v3/cmd/cosign v3.1.3 ;;
+    tuf-client) echo install github.com/theupdateframework/go-tuf/v2/examples/cli/tuf-client v2.4.2 ;;
     # The registry that most others descend from. Unpacked and not installed, which would start it as a service.
     registry) echo unpack docker-registry usr/bin/docker-registry "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" ;;
     # One that answers the referrers API: crane's, which its own command serves without.

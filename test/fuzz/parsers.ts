@@ -1,7 +1,7 @@
 // Every parser that meets bytes of others, a row each: what it is fed, and how far it is read.
 
-import { COMPOSEFS_PARSERS } from "./formats/composefs.ts";
 import { CHANNEL_PARSERS } from "./formats/channel.ts";
+import { COMPOSEFS_PARSERS } from "./formats/composefs.ts";
 import { CPIO_PARSERS } from "./formats/cpio.ts";
 import { ELF_PARSERS } from "./formats/elf.ts";
 import { EROFS_PARSERS } from "./formats/erofs.ts";
