@@ -13,6 +13,8 @@ import { inspectCommand } from "./commands/inspect.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { loginCommand, logoutCommand } from "./commands/login.ts";
+import { pullCommand } from "./commands/pull.ts";
+import { pushCommand } from "./commands/push.ts";
 import { sealCommand } from "./commands/seal.ts";
 import { signCommand } from "./commands/sign.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -36,6 +38,8 @@ const routes = buildRouteMap({
     logout: logoutCommand,
     fsverity: fsverityRoutes,
     channel: channelRoutes,
+    push: pushCommand,
+    pull: pullCommand,
     completion: completionCommand,
   },
   docs: {

@@ -52,6 +52,7 @@ export function memoryArtifacts(left: Map<string, Uint8Array> = new Map()): Memo
     discard: async () => files.clear(),
     async suspend() {
       for (const [name, { sink }] of files) left.set(name, sink.bytes());
+      return true;
     },
   };
 }

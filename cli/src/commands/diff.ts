@@ -40,7 +40,7 @@ export const diffCommand = buildCommand({
     positional: {
       kind: "tuple",
       parameters: [
-        side("A", "Before: OCI reference, release.json, disk or EROFS image"),
+        side("A", "Before: OCI reference (image or release), release.json, disk or EROFS image"),
         side("B", "After: any of these, also of another kind"),
       ],
     },
@@ -53,6 +53,7 @@ export const diffCommand = buildCommand({
       "",
       "  ashlar diff oci:./my-os:v1 oci:./my-os:v2",
       "  ashlar diff out/my-os_1.release.json out/my-os_2.release.json --html diff.html",
+      "  ashlar diff docker://registry.example/my-os:1 out/my-os_2.release.json",
       "  ashlar diff --exit-code --json a.root.erofs b.root.erofs",
     ].join("\n"),
   },

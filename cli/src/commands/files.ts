@@ -1,9 +1,15 @@
 import { buildCommand } from "@stricli/core";
-import { jsonFlag, type OutputFlags, type ProgressFlags, quietFlag } from "./flags.ts";
+import { jsonFlag, type OutputFlags, type ProgressFlags, quietFlag, type ReleaseFlags, releaseFlags } from "./flags.ts";
 
-const image = { brief: "EROFS image, disk (slot A of it) or release", parse: String, placeholder: "IMAGE" } as const;
+const image = {
+  brief: "EROFS image, disk (slot A of it), release.json, or a release in a repository (docker://, oci:, oci-archive:)",
+  parse: String,
+  placeholder: "IMAGE",
+} as const;
 
-export interface ListFlags extends OutputFlags {
+export interface CatFlags extends OutputFlags, ReleaseFlags {}
+
+export interface ListFlags extends OutputFlags, ReleaseFlags {
   readonly long: boolean;
   readonly recursive: boolean;
 }
@@ -14,6 +20,7 @@ export const lsCommand = buildCommand({
     flags: {
       long: { kind: "boolean", brief: "Type and mode, links, owner, size, time, target", default: false },
       recursive: { kind: "boolean", brief: "All levels below, as paths", default: false },
+      ...releaseFlags,
       json: jsonFlag,
     },
     aliases: { l: "long", R: "recursive" },
@@ -25,14 +32,14 @@ export const lsCommand = buildCommand({
   docs: {
     brief: "List files of an image without mounting it",
     fullDescription:
-      "Lists files of an image, read in place; every block is checked where a root hash is known.\n\n  ashlar ls out/my-os_1.raw /usr/lib\n  ashlar ls -lR out/my-os_1.root.erofs /etc",
+      "Lists files of an image, read in place; every block is checked where a root hash is known.\n\n  ashlar ls out/my-os_1.raw /usr/lib\n  ashlar ls -lR out/my-os_1.root.erofs /etc\n  ashlar ls docker://registry.example/my-os:1 /usr/lib",
   },
 });
 
 export const catCommand = buildCommand({
   loader: async () => (await import("../run/cat.ts")).runCat,
   parameters: {
-    flags: { json: { ...jsonFlag, brief: "Print size, digest and base64 content as JSON" } },
+    flags: { ...releaseFlags, json: { ...jsonFlag, brief: "Print size, digest and base64 content as JSON" } },
     positional: {
       kind: "tuple",
       parameters: [image, { brief: "File inside", parse: String, placeholder: "PATH" }],
@@ -41,11 +48,11 @@ export const catCommand = buildCommand({
   docs: {
     brief: "Print a file of an image",
     fullDescription:
-      "Prints a file of an image; every block of it is checked where a root hash is known.\n\n  ashlar cat out/my-os_1.raw /etc/os-release",
+      "Prints a file of an image; every block of it is checked where a root hash is known.\n\n  ashlar cat out/my-os_1.raw /etc/os-release\n  ashlar cat docker://registry.example/my-os:1 /etc/os-release",
   },
 });
 
-export interface ExtractFlags extends ProgressFlags {
+export interface ExtractFlags extends ProgressFlags, ReleaseFlags {
   readonly path?: string | undefined;
 }
 
@@ -60,6 +67,7 @@ export const extractCommand = buildCommand({
         placeholder: "PATH",
         optional: true,
       },
+      ...releaseFlags,
       json: jsonFlag,
       quiet: quietFlag,
     },
@@ -74,6 +82,7 @@ export const extractCommand = buildCommand({
       "As root, owners, device nodes and extended attributes are restored too; otherwise what could not be restored is noted.",
       "",
       "  ashlar extract out/my-os_1.raw ./tree",
+      "  ashlar extract docker://registry.example/my-os:1 ./etc --path /etc",
     ].join("\n"),
   },
 });

@@ -78,6 +78,20 @@ export interface CacheFlags {
   readonly cache: boolean;
 }
 
+/** Of commands that take a release in a repository. */
+export const releaseFlags = {
+  platform: text(
+    "Architecture to choose where a name means several (default: linux/amd64, or the only one)",
+    "OS/ARCH",
+  ),
+  ...registryFlags,
+} as const;
+
+/** The values of {@link releaseFlags}. */
+export interface ReleaseFlags extends RegistryFlags {
+  readonly platform?: string | undefined;
+}
+
 /** What makes a tree, for `build` and `seal` alike. */
 export const inputFlags = {
   output: {

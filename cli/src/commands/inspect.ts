@@ -28,6 +28,7 @@ export const inspectCommand = buildCommand({
       "  ashlar inspect oci:./my-os:v1",
       "  ashlar inspect out/my-os_1.raw",
       "  ashlar inspect --json out/my-os_1.efi",
+      "  ashlar inspect docker://registry.example/my-os:1",
     ].join("\n"),
   },
 });

@@ -13,6 +13,7 @@ import { type TrustFlags, trustFlags } from "./trust-flags.ts";
 export interface VerifyFlags extends ProgressFlags, RegistryFlags, TrustFlags {
   readonly workers?: number | undefined;
   readonly platform?: string | undefined;
+  readonly tmpdir?: string | undefined;
   readonly signatureOnly: boolean;
 }
 
@@ -26,6 +27,7 @@ export const verifyCommand = buildCommand({
         brief: "Do not fetch and check the blocks of a release in a repository",
         default: false,
       },
+      tmpdir: text("Directory that a release in a repository is fetched to for the time (default: TMPDIR)", "DIR"),
       platform: text("Platform to choose from an index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
       ...registryFlags,
       workers: workersFlag,

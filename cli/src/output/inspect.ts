@@ -136,7 +136,25 @@ function mapBranch(label: string, values: Readonly<Record<string, string>>): Bra
   return [{ text: label, below: bounded(entries.map(([key, value]) => leaf(`${key}: ${value}`))) }];
 }
 
-function releaseTree({ release, artifacts }: ReleaseReport, subject: string): Branch {
+function storedBranch({ store, digest, subject, layers, runs }: NonNullable<ReleaseReport["stored"]>): Branch {
+  return {
+    text: `in ${store}`,
+    below: [
+      leaf(`manifest: ${digest}`),
+      ...fact("refers to", subject ?? undefined),
+      leaf(`recipe: ${formatCount(runs)} run${runs === 1 ? "" : "s"}`),
+      {
+        text: `blobs: ${exact(layers.reduce((sum, { size }) => sum + size, 0))}`,
+        below: layers.map(({ mediaType, digest: blob, size, annotations }) => ({
+          text: [mediaType, ...Object.values(annotations), exact(size)].join(", "),
+          below: [leaf(`digest: ${blob}`)],
+        })),
+      },
+    ],
+  };
+}
+
+function releaseTree({ release, artifacts, stored }: ReleaseReport, subject: string): Branch {
   const { verity } = release;
   const states = { present: "", missing: ", MISSING", "other-size": ", of ANOTHER SIZE" } as const;
   return {
@@ -164,6 +182,7 @@ function releaseTree({ release, artifacts }: ReleaseReport, subject: string): Br
           below: [leaf(`digest: ${digest}`)],
         })),
       },
+      ...(stored === null ? [] : [storedBranch(stored)]),
     ],
   };
 }

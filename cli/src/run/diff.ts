@@ -15,6 +15,7 @@ import { EXIT } from "../exit-codes.ts";
 import { diffLines } from "../output/diff.ts";
 import { diffPage } from "../output/diff-page.ts";
 import { Failed, inSession } from "./session.ts";
+import { releaseAccess } from "./stored-releases.ts";
 import { blockHasher, registryOptions } from "./tools.ts";
 
 const SCHEMA = "ashlar.diff/v1";
@@ -43,6 +44,7 @@ export function runDiff(flags: DiffFlags, a: string, b: string): Promise<void> {
       files: nodeFiles,
       registries: openRegistries(registryOptions(flags)),
       decompressors: nodeDecompressors,
+      releases: releaseAccess(flags, signal),
       reporter,
       signal,
     };

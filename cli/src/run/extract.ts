@@ -21,7 +21,7 @@ function contentSize(tree: Directory): number {
 
 export function runExtract(flags: ExtractFlags, image: string, directory: string): Promise<void> {
   return inSession(flags, (session) =>
-    withRoot(image, async (opened) => {
+    withRoot(image, flags, session, async (opened) => {
       const found = findPath(await readTree(opened.image), flags.path ?? "/", image);
       if (found.node.type !== "directory")
         throw new SourceError("not-a-directory", `${image}: ${flags.path}: is a ${found.node.type}, not a directory`);

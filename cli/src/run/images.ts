@@ -1,12 +1,16 @@
-/** Opens the IMAGE argument of `ls`, `cat` and `extract`: an EROFS image, a disk, or a release beside its artifacts. */
+/** Opens the IMAGE argument of `ls`, `cat` and `extract`: an EROFS image, a disk, a release beside its artifacts or in a repository. */
 import { dirname, join } from "node:path";
 import { fromHex } from "@ashlar/core/bytes";
 import { FormatError } from "@ashlar/core/errors";
-import { inlineBlockHasher } from "@ashlar/core/hash";
+import { openErofs } from "@ashlar/core/formats/erofs";
+import { type BlockHasher, inlineBlockHasher } from "@ashlar/core/hash";
 import { nodeHashes, type OpenSource, openFile } from "@ashlar/core/node";
 import { type OpenedRoot, openRoot, openSealedRoot } from "@ashlar/core/ops/disk";
 import { artifactOf, MAX_RELEASE_SIZE, parseRelease } from "@ashlar/core/ops/release";
 import { readAll } from "@ashlar/core/source";
+import type { ReleaseFlags } from "../commands/flags.ts";
+import type { Session } from "./session.ts";
+import { releaseEnvironment, repositoryReference, withRelease } from "./stored-releases.ts";
 
 export async function isReleaseFile(source: OpenSource): Promise<boolean> {
   if (source.size === 0 || source.size > MAX_RELEASE_SIZE) return false;
@@ -18,9 +22,27 @@ export function openArtifact(release: string, name: string): Promise<OpenSource>
   return openFile(join(dirname(release), name), { followLink: false });
 }
 
-/** Opens the root inside `path`, runs `work`, closes everything. Blocks are verified wherever a root hash is known. */
-export async function withRoot<T>(path: string, work: (root: OpenedRoot) => Promise<T>): Promise<T> {
+/** Opens the root inside of what a word means, runs `work`, closes everything. Blocks are verified wherever a root hash is known. */
+export async function withRoot<T>(
+  word: string,
+  flags: ReleaseFlags,
+  { signal }: Session,
+  work: (root: OpenedRoot) => Promise<T>,
+): Promise<T> {
   const hasher = inlineBlockHasher(nodeHashes); // few blocks at a time: threads would only cost their start
+  const reference = await repositoryReference(word);
+  if (reference === undefined) return withRootOfFile(word, hasher, work);
+  return withRelease(reference, flags, releaseEnvironment(flags, hasher, signal), async ({ release, sources }) => {
+    const { data } = await sources(); // verified
+    return work({ image: await openErofs(data), rootHash: fromHex(release.rootHash) });
+  });
+}
+
+async function withRootOfFile<T>(
+  path: string,
+  hasher: BlockHasher,
+  work: (root: OpenedRoot) => Promise<T>,
+): Promise<T> {
   await using source = await openFile(path);
   if (!(await isReleaseFile(source))) return await work(await openRoot(source, path, hasher));
   const release = parseRelease(await readAll(source, MAX_RELEASE_SIZE, path), path);

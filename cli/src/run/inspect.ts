@@ -6,6 +6,7 @@ import { inspect } from "@ashlar/core/ops/inspect";
 import type { InspectFlags } from "../commands/inspect.ts";
 import { branchLines, inspectionTree } from "../output/inspect.ts";
 import { inSession } from "./session.ts";
+import { releaseAccess } from "./stored-releases.ts";
 import { registryOptions } from "./tools.ts";
 
 export const INSPECT_SCHEMA = "ashlar.inspect/v1";
@@ -22,6 +23,7 @@ export function runInspect(flags: InspectFlags, subject: string): Promise<void> 
         files: nodeFiles,
         registries: openRegistries(registryOptions(flags)),
         decompressors: nodeDecompressors,
+        releases: releaseAccess(flags, signal),
         reporter,
         signal,
       },

@@ -35,7 +35,7 @@ function* select(start: { readonly path: ByteString; readonly node: Node }, recu
 
 export function runLs(flags: ListFlags, image: string, path = "/"): Promise<void> {
   return inSession(flags, (session) =>
-    withRoot(image, async (opened) => {
+    withRoot(image, flags, session, async (opened) => {
       const tree = await readTree(opened.image);
       const names = countNames(tree);
       const list = [...select(findPath(tree, path, image), flags.recursive)].map(

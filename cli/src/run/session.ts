@@ -16,6 +16,8 @@ export interface Session {
   printJson(value: unknown): void;
   /** Lines on standard output. */
   print(text: string): void;
+  /** Says what an interrupted run leaves, which is nothing otherwise. */
+  leaveBehind(what: string): void;
 }
 
 const ERROR_SCHEMA = "ashlar.error/v1";
@@ -88,6 +90,7 @@ export async function inSession(flags: SessionFlags, action: (session: Session) 
   const interrupt = interruption();
   const notes: Note[] = [];
   const shown = reporterFor(flags);
+  let left = "nothing was left behind";
   try {
     await action({
       reporter: {
@@ -101,11 +104,14 @@ export async function inSession(flags: SessionFlags, action: (session: Session) 
       notes,
       printJson: (value) => process.stdout.write(`${JSON.stringify(value, null, 2)}\n`),
       print: (text) => process.stdout.write(`${printable(text)}\n`),
+      leaveBehind(what) {
+        left = what;
+      },
     });
   } catch (error) {
     const code = interrupt.exitCode();
     if (code !== undefined) {
-      const message = "interrupted, nothing was left behind";
+      const message = `interrupted, ${printable(left)}`;
       if (flags.json) {
         const document = { schema: ERROR_SCHEMA, kind: "Interrupted", code: "interrupted", message };
         process.stderr.write(`${JSON.stringify(document)}\n`);

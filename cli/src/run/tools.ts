@@ -34,8 +34,12 @@ function defaultWorkers(): number {
   return Math.min(Math.max(availableParallelism() - 1, 1), MAX_DEFAULT_WORKERS);
 }
 
+export function workersOf(workers: number | undefined): number {
+  return workers ?? defaultWorkers();
+}
+
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
-  return createBlockHasher({ workers: workers ?? defaultWorkers() });
+  return createBlockHasher({ workers: workersOf(workers) });
 }
 
 /** What the flags say of registries. */

@@ -2,9 +2,10 @@ import { tmpdir } from "node:os";
 import process from "node:process";
 import { isAshlarError, PolicyError } from "@ashlar/core/errors";
 import { type Descriptor, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
-import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openFile } from "@ashlar/core/node";
+import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openArtifacts, openFile } from "@ashlar/core/node";
+import type { Artifact } from "@ashlar/core/ops";
 import type { Reference } from "@ashlar/core/ops/image";
-import { openStoredRelease, readStoredRelease, releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
+import { pullRelease, readStoredRelease, releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
 import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
 import {
   type AcceptedSignature,
@@ -120,7 +121,8 @@ async function verifyStored(
   const { imageId = "", imageVersion = "", rootHash } = release;
   checks.push({ name: "release", ok: true, message: `${digest}: ${imageId} ${imageVersion}, root hash ${rootHash}` });
   if (keys.length > 0) checks.push(...(await checkProvenance(repository, descriptor, release, keys, session)));
-  if (!flags.signatureOnly) checks.push(...(await verifyBlocks(repository, descriptor, environment)));
+  if (!flags.signatureOnly)
+    checks.push(...(await verifyBlocks(repository, descriptor, flags.tmpdir ?? tmpdir(), environment)));
   return { checks, ok: checks.every(({ ok }) => ok), digest, signatures };
 }
 
@@ -144,17 +146,30 @@ async function checkProvenance(
   }
 }
 
+/** Every byte is needed, and those of the disk twice: it is fetched to files that never get a name. */
 async function verifyBlocks(
   repository: Repository,
   descriptor: Descriptor,
+  folder: string,
   environment: VerifyEnvironment,
 ): Promise<readonly Check[]> {
-  const scratch = fileScratch(tmpdir());
-  const stored = await openStoredRelease(repository, descriptor, { ...environment, decompressFrame, scratch });
+  const store = await openArtifacts(folder, { overwrite: true });
+  const files = new Map<string, Artifact>();
+  async function create(name: string): Promise<Artifact> {
+    const file = await store.create(name);
+    files.set(name, file);
+    return file;
+  }
   try {
-    return (await verifyRelease(stored.release, (name) => stored.open(name), environment)).checks;
+    const resume = async (name: string) => ({ artifact: await create(name), left: undefined });
+    const unnamed = { ...store, create, resume, publish: async () => {} };
+    const pulling = { ...environment, decompressFrame, scratch: fileScratch(folder) };
+    const { release } = await pullRelease(repository, descriptor, unnamed, pulling);
+    const sizes = new Map(release.artifacts.map(({ name, size }) => [name, size]));
+    const open = async (name: string) => files.get(name)!.source(sizes.get(name)!); // all were created
+    return (await verifyRelease(release, open, environment)).checks;
   } finally {
-    await stored.close();
+    await store.discard();
   }
 }
 

@@ -74,8 +74,12 @@ export async function openArtifacts(
       return { artifact: file, left: size > 0 ? file.source(size) : undefined };
     },
     async suspend() {
+      let blocks = 0;
+      for (const name of files.keys()) blocks += (await lstat(join(partial, name)).catch(() => undefined))?.blocks ?? 0;
+      if (blocks === 0) return false;
       await closeAll();
       isSuspended = true;
+      return true;
     },
     async publish() {
       for (const name of files.keys()) await refuseExisting(name);

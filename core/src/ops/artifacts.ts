@@ -23,8 +23,8 @@ export interface ResumableStore extends ArtifactStore {
    * writes the rest over.
    */
   resume(name: string): Promise<{ readonly artifact: Artifact; readonly left: Source | undefined }>;
-  /** Instead of `discard`: leaves what is written for a later `resume`, unless `publish` was called. */
-  suspend(): Promise<void>;
+  /** Instead of `discard`: leaves what is written for a later `resume`. False where there is nothing worth it. */
+  suspend(): Promise<boolean>;
 }
 
 export interface CopyOptions extends ReadOptions {

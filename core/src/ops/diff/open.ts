@@ -7,8 +7,9 @@ import { readAll, type Source } from "../../source/index.ts";
 import { findSealedPair, openDisk, partitionSource } from "../disk/disk.ts";
 import { openRoot, openSealedRoot } from "../disk/open-root.ts";
 import type { Environment } from "../environment.ts";
-import { type InputEnvironment, readInput } from "../image/index.ts";
+import { type InputEnvironment, type Reference, readInput } from "../image/index.ts";
 import { directoryOf, type Located, locate } from "../inspect/locate.ts";
+import { isRepositoryReference, openIfRelease, type ReleaseAccess, type StoredRelease } from "../publish/index.ts";
 import { artifactOf, MAX_RELEASE_SIZE, parseRelease } from "../release/release.ts";
 import type { DiffInput } from "./diff.ts";
 
@@ -16,7 +17,7 @@ export interface DiffSide extends DiffInput {
   close(): Promise<void>;
 }
 
-export interface OpenSideEnvironment extends InputEnvironment, Pick<Environment, "blockHasher"> {}
+export interface OpenSideEnvironment extends InputEnvironment, Pick<Environment, "blockHasher">, ReleaseAccess {}
 
 interface Closable {
   close(): Promise<void>;
@@ -51,6 +52,12 @@ async function openLocated(
 ): Promise<DiffInput> {
   const { blockHasher, files, signal } = environment;
   if (located.kind === "image") {
+    const stored = await openStored(located.reference, environment, options);
+    if (stored !== undefined) {
+      opened.push(stored);
+      const { data, hashDevice } = await stored.sources();
+      return sealedSide(word, data, hashDevice, fromHex(stored.release.rootHash), environment);
+    }
     const input = await readInput(located.reference, environment, options);
     opened.push({ close: () => input.dispose() });
     return { name: word, root: input.tree, image: undefined };
@@ -90,6 +97,16 @@ async function openLocated(
     default:
       throw new UnsupportedError("no-tree", `${path}: has no tree of files to compare (${kind})`, { path });
   }
+}
+
+/** Undefined for what is no release in a repository. */
+async function openStored(
+  reference: Reference,
+  { releases, ...environment }: OpenSideEnvironment,
+  { platform }: { readonly platform?: Platform | undefined },
+): Promise<StoredRelease | undefined> {
+  if (releases === undefined || !isRepositoryReference(reference)) return undefined;
+  return openIfRelease(reference, { ...environment, ...releases }, { platform, signal: environment.signal });
 }
 
 async function sealedSide(

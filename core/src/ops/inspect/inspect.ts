@@ -2,6 +2,7 @@
 import { isAshlarError } from "../../errors/index.ts";
 import { readAll, type Source } from "../../source/index.ts";
 import type { InputEnvironment, Reference } from "../image/index.ts";
+import { isRepositoryReference, openIfRelease, type ReleaseAccess } from "../publish/index.ts";
 import { MAX_RELEASE_SIZE, parseRelease } from "../release/release.ts";
 import { type DiskReport, inspectDisk } from "./disk.ts";
 import { type ErofsReport, inspectErofs } from "./erofs.ts";
@@ -10,7 +11,7 @@ import { type ImageReport, type InspectImageOptions, inspectImage } from "./imag
 import { type InitrdReport, inspectInitrd } from "./initrd.ts";
 import { type ContentKind, directoryOf, locate } from "./locate.ts";
 import type { InspectEnvironment } from "./parts.ts";
-import { inspectRelease, type ReleaseReport } from "./release.ts";
+import { inspectRelease, inspectStoredRelease, type ReleaseReport } from "./release.ts";
 import { inspectTree, type TreeReport } from "./tree.ts";
 import { inspectPe, type PeReport } from "./uki.ts";
 import { inspectVerity, type VerityReport } from "./verity.ts";
@@ -56,7 +57,7 @@ export function inspectSource(
  */
 export async function inspect(
   word: string,
-  environment: InspectEnvironment & InputEnvironment,
+  environment: InspectEnvironment & InputEnvironment & ReleaseAccess,
   options: InspectImageOptions = {},
 ): Promise<Inspection> {
   const { files } = environment;
@@ -79,9 +80,19 @@ export async function inspect(
 
 async function inspectReference(
   reference: Reference,
-  environment: InspectEnvironment & InputEnvironment,
+  environment: InspectEnvironment & InputEnvironment & ReleaseAccess,
   options: InspectImageOptions,
 ): Promise<Inspection> {
+  const { releases } = environment;
+  if (releases !== undefined && isRepositoryReference(reference)) {
+    const stored = await openIfRelease(reference, { ...environment, ...releases }, options);
+    if (stored !== undefined)
+      try {
+        return inspectStoredRelease(stored);
+      } finally {
+        await stored.close();
+      }
+  }
   if (reference.transport === "containers-storage") {
     const exported = await environment.files.exportImage(reference.path, options);
     try {

@@ -1,5 +1,13 @@
 export type { PublishEnvironment, PullEnvironment } from "./environment.ts";
 export * from "./media-types.ts";
+export {
+  type HostRepositories,
+  isRepositoryReference,
+  type OpenReleaseEnvironment,
+  openIfRelease,
+  openRelease,
+  type ReleaseAccess,
+} from "./open.ts";
 export { type PulledRelease, type PullOptions, pullRelease } from "./pull.ts";
 export {
   type Pushed,

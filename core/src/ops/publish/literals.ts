@@ -8,7 +8,7 @@ import type { AssemblyPiece } from "./assembly.ts";
 import { MAX_LITERALS } from "./layers.ts";
 
 /** As many bytes in a row, such as a boot loader, are a layer of their own: it may be the same in the next release. */
-const MIN_OWN_LAYER = 16 * 1024;
+export const MIN_OWN_LAYER = 16 * 1024;
 
 /** Bytes of all literals of a release: they are held in memory. Those of a disk that `ashlar build` made have some 0.3 MB. */
 const MAX_ALL_LITERALS = 256 * 1024 * 1024;
@@ -30,6 +30,8 @@ export interface DraftPiece {
 export interface LiteralCollector {
   /** Reads `size` bytes from `offset` on. */
   add(source: Source, offset: number, size: number): Promise<DraftPiece[]>;
+  /** A part of a file of at most {@link MAX_LITERALS} bytes, which is a layer of its own, read the first time. */
+  addFile(file: Source, at: number, size: number): Promise<DraftPiece>;
   finish(
     compress: Compressors["zstd"],
     hashes: Hashes,
@@ -39,7 +41,17 @@ export interface LiteralCollector {
 export function literalCollector(): LiteralCollector {
   const groups: Group[] = [];
   let shared: Group | undefined;
+  const files = new Map<Source, Group>();
   let total = 0;
+
+  function count(size: number): void {
+    total += size;
+    if (total > MAX_ALL_LITERALS)
+      throw new UnsupportedError(
+        "too-many-literals",
+        `the artifacts have more than ${MAX_ALL_LITERALS} bytes that are neither in the root nor in the UKI`,
+      );
+  }
 
   function groupFor(size: number): Group {
     if (size < MIN_OWN_LAYER && shared !== undefined && shared.size + size <= MAX_LITERALS) return shared;
@@ -51,12 +63,7 @@ export function literalCollector(): LiteralCollector {
 
   return {
     async add(source, offset, size) {
-      total += size;
-      if (total > MAX_ALL_LITERALS)
-        throw new UnsupportedError(
-          "too-many-literals",
-          `the artifacts have more than ${MAX_ALL_LITERALS} bytes that are neither in the root nor in the UKI`,
-        );
+      count(size);
       const pieces: DraftPiece[] = [];
       for (let done = 0; done < size; ) {
         const length = Math.min(MAX_LITERALS, size - done);
@@ -67,6 +74,16 @@ export function literalCollector(): LiteralCollector {
         done += length;
       }
       return pieces;
+    },
+    async addFile(file, at, size) {
+      let group = files.get(file);
+      if (group === undefined) {
+        count(file.size);
+        group = { parts: [Uint8Array.from(await file.read(0, file.size))], size: file.size };
+        groups.push(group);
+        files.set(file, group);
+      }
+      return { group, ...(at === 0 ? {} : { at }), size };
     },
     async finish(compress, hashes) {
       const layers = new Map<Digest, Uint8Array>();

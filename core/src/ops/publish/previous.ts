@@ -3,8 +3,8 @@ import { equalBytes } from "../../bytes/index.ts";
 import { isAshlarError, PolicyError, UnsupportedError } from "../../errors/index.ts";
 import type { Descriptor, Repository, Selector } from "../../formats/oci/index.ts";
 import { buildHashTree } from "../../formats/verity/index.ts";
-import { DIGEST_SIZES } from "../../hash/index.ts";
-import type { Release } from "../release/release.ts";
+import { DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
+import { compareVersions, type Release } from "../release/index.ts";
 import type { PublishEnvironment } from "./environment.ts";
 import type { KnownPack } from "./push-root.ts";
 import { releasesIn } from "./resolve.ts";
@@ -23,10 +23,13 @@ export async function resolveIfThere(
   try {
     return await repository.resolve(selector, { signal });
   } catch (error) {
-    if (isAshlarError(error) && error.code === "no-such-image") return undefined;
+    if (isAshlarError(error) && NOTHING_THERE.includes(error.code)) return undefined;
     throw error;
   }
 }
+
+/** Of a repository without such a tag, of one without anything, and of a layout that is still to be made. */
+const NOTHING_THERE = ["no-such-image", "not-a-layout", "not-found"];
 
 /**
  * The packs of the release that `start` leads to, as far as it is for the same machine and has the same hash parameters as
@@ -82,6 +85,56 @@ async function readPacks(root: StoredRoot, { blockHasher, signal }: PublishEnvir
   const { rootHash } = await buildHashTree(leaves, root.verity, blockHasher);
   assertRootHash(rootHash, root.release, `${root.repository.name}: digests in the packs of the previous release`);
   return packs;
+}
+
+/** Tags that are looked at for another release of the product. */
+const MAX_TAGS = 16;
+
+/** The newest version of the product, for whichever machine, among the tags that sort last; undefined where there is none. */
+export async function newestRelease(
+  repository: Repository,
+  { imageId }: Release,
+  environment: PublishEnvironment,
+): Promise<Descriptor | undefined> {
+  const { hashes, signal } = environment;
+  let newest: { readonly start: Descriptor; readonly version: string } | undefined;
+  for (const tag of (await tagsIfThere(repository, signal)).sort((a, b) => compareVersions(b, a)).slice(0, MAX_TAGS)) {
+    const start = await resolveIfThere(repository, { tag }, signal);
+    const [first] = start === undefined ? [] : await releasesIfAny(repository, start, hashes, signal);
+    if (start === undefined || first === undefined) continue;
+    const { release } = await readStoredRelease(repository, first, environment);
+    const version = release.imageVersion ?? "";
+    if (release.imageId === imageId && (newest === undefined || compareVersions(version, newest.version) > 0))
+      newest = { start, version };
+  }
+  return newest?.start;
+}
+
+/** Registries do not agree on whether a repository without anything in it is there. */
+async function tagsIfThere(repository: Repository, signal: AbortSignal | undefined): Promise<string[]> {
+  try {
+    return (await repository.tags({ signal })).filter((tag) => !DIGEST_TAG.test(tag));
+  } catch (error) {
+    if (isAshlarError(error) && NOTHING_THERE.includes(error.code)) return [];
+    throw error;
+  }
+}
+
+/** Signatures and lists of referrers are found by such tags. */
+const DIGEST_TAG = /^sha(256|512)-[0-9a-f]{64,}/;
+
+async function releasesIfAny(
+  repository: Repository,
+  start: Descriptor,
+  hashes: Hashes,
+  signal: AbortSignal | undefined,
+): Promise<readonly Descriptor[]> {
+  try {
+    return await releasesIn(repository, start, hashes, { signal });
+  } catch (error) {
+    if (isAshlarError(error) && error.code === "not-a-release") return [];
+    throw error;
+  }
 }
 
 /** Throws PolicyError `tag-taken` where a tag leads to something that is no release, such as the image it was made from. */

@@ -22,7 +22,7 @@ import {
   type ReleaseLayers,
 } from "./manifest.ts";
 import * as types from "./media-types.ts";
-import { assertTagHoldsRelease, readKnownPacks, resolveIfThere } from "./previous.ts";
+import { assertTagHoldsRelease, newestRelease, readKnownPacks, resolveIfThere } from "./previous.ts";
 import { type PackedRoot, packRoot, readLeafLevel } from "./push-root.ts";
 import { takeApart } from "./take-apart.ts";
 
@@ -41,7 +41,8 @@ export interface PushOptions {
   /** Moved when everything else is there. */
   readonly tag?: string | undefined;
   /**
-   * A release in the same repository whose packs are used again; `none` for none. Default: what the tag holds.
+   * A release in the same repository whose packs are used again; `none` for none. Default: what the tag holds, else the
+   * newest version of the product under another tag.
    */
   readonly previous?: Selector | "none" | undefined;
   /** The index that the source image was chosen from. */
@@ -95,12 +96,7 @@ export async function pushReleases(
   assertDistinct(releases);
   const held = tag === undefined ? undefined : await resolveIfThere(repository, { tag }, signal);
   if (tag !== undefined && held !== undefined) await assertTagHoldsRelease(repository, tag, held, environment);
-  const previous =
-    options.previous === "none"
-      ? undefined
-      : options.previous === undefined
-        ? held
-        : await repository.resolve(options.previous, { signal });
+  const previous = await findPrevious(repository, held, options.previous, only.release, environment);
   const pushed: PushedRelease[] = [];
   for (const files of releases) {
     const single = releases.length === 1 ? tag : undefined;
@@ -114,6 +110,18 @@ export async function pushReleases(
   signal?.throwIfAborted();
   await putManifest(repository, { descriptor, bytes }, tag, environment);
   return { descriptor, tag, releases: pushed, sent };
+}
+
+async function findPrevious(
+  repository: Repository,
+  held: Descriptor | undefined,
+  wanted: PushOptions["previous"],
+  release: Release,
+  environment: PublishEnvironment,
+): Promise<Descriptor | undefined> {
+  if (wanted === "none") return undefined;
+  if (wanted !== undefined) return repository.resolve(wanted, { signal: environment.signal });
+  return held ?? (await newestRelease(repository, release, environment));
 }
 
 function assertDistinct(releases: readonly ReleaseFiles[]): void {

@@ -1,13 +1,17 @@
 /** Takes artifacts other than the root apart: into sections of the UKI, other artifacts, zeros, and literals. */
-import { IntegrityError, UnsupportedError } from "../../errors/index.ts";
+import { IntegrityError, isAshlarError, UnsupportedError } from "../../errors/index.ts";
+import { openFat } from "../../formats/fat/index.ts";
 import { openPe } from "../../formats/pe/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
+import { walkTree } from "../../tree/index.ts";
+import { openDisk, partitionSource } from "../disk/disk.ts";
 import { digestSource } from "../release/describe.ts";
-import { artifactOf, type Release } from "../release/release.ts";
+import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
 import { type Assembly, isSealed, MAX_PIECES } from "./assembly.ts";
 import type { PublishEnvironment } from "./environment.ts";
-import { type DraftPiece, literalCollector } from "./literals.ts";
+import { MAX_LITERALS } from "./layers.ts";
+import { type DraftPiece, literalCollector, MIN_OWN_LAYER } from "./literals.ts";
 import { type Candidate, findPieces } from "./pieces.ts";
 
 /** Sections of a UKI with fewer bytes are literals. */
@@ -27,6 +31,12 @@ export interface Parts {
   readonly literals: readonly Uint8Array[];
 }
 
+/** Where bytes of an artifact come from. */
+type From = { readonly layer: Digest } | { readonly artifact: string } | { readonly file: Source };
+
+/** Files of an ESP that are looked for. */
+const MAX_FILES = 64;
+
 /**
  * @param opened all artifacts of the release. Each is held against release.json here, root and hash device too: IntegrityError
  * `digest-mismatch`.
@@ -45,7 +55,7 @@ export async function takeApart(
   const uki = artifactOf(release, "uki");
   const sections = uki === undefined ? [] : await largeSections(opened.get(uki.name)!, environment); // all are open
   const literals = literalCollector();
-  const candidates: Candidate<Omit<DraftPiece, "size">>[] = sections.map(({ digest, content }) => ({
+  const candidates: Candidate<From>[] = sections.map(({ digest, content }) => ({
     name: { layer: digest },
     source: content,
   }));
@@ -59,12 +69,14 @@ export async function takeApart(
     let digest: Digest;
     if (isSealed(role)) digest = await digestSource(source, hashes, options);
     else {
-      const found = await findPieces(source, candidates, hashes, options);
+      const files = role === ("disk" satisfies ArtifactRole) ? await filesOfEsp(source, signal) : [];
+      const found = await findPieces(source, [...candidates, ...files], hashes, options);
       digest = found.digest;
       const pieces: DraftPiece[] = [];
       for (const { from, offset, at, size } of found.pieces)
         if (from === "zeros") pieces.push({ size });
         else if (from === "literal") pieces.push(...(await literals.add(source, offset, size)));
+        else if ("file" in from) pieces.push(await literals.addFile(from.file, at, size));
         else pieces.push({ ...from, ...(at === 0 ? {} : { at }), size });
       drafts.push({ name, pieces });
     }
@@ -82,6 +94,26 @@ export async function takeApart(
   const finished = await literals.finish(compressors.zstd, hashes);
   const artifacts = drafts.map(({ name, pieces }) => ({ name, pieces: pieces.map(finished.resolve) }));
   return { sections, artifacts, literals: finished.layers };
+}
+
+/**
+ * Files on the ESP, such as boot loaders: found as files, they are the same bytes in the next release, wherever they lie.
+ * None where a disk cannot be read: then all of it is literals.
+ */
+async function filesOfEsp(disk: Source, signal: AbortSignal | undefined): Promise<Candidate<From>[]> {
+  const files: Candidate<From>[] = [];
+  try {
+    const { source, esp } = await openDisk(disk, { signal });
+    const volume = await openFat(partitionSource(source, esp), { signal });
+    for (const { node } of walkTree(volume.root))
+      if (node.type === "file" && node.content.size >= MIN_OWN_LAYER && node.content.size <= MAX_LITERALS) {
+        files.push({ name: { file: node.content }, source: node.content });
+        if (files.length === MAX_FILES) break;
+      }
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+  }
+  return files;
 }
 
 async function largeSections(uki: Source, { hashes, signal }: PublishEnvironment): Promise<Section[]> {

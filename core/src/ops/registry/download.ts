@@ -24,18 +24,32 @@ interface Place {
  * at the promised size: IntegrityError `size-mismatch` when more comes. Errors: SourceError `no-blob`,
  * `content-range`, and those of the client.
  */
-export async function openDownload(place: Place, descriptor: Descriptor, options?: ReadOptions): Promise<BlobStream> {
+export function openDownload(place: Place, descriptor: Descriptor, options?: ReadOptions): Promise<BlobStream> {
+  return openPart(place, descriptor, 0, descriptor.size, options);
+}
+
+/** As {@link openDownload}, `length` bytes of the blob from `from` on. No bytes behind them are asked for. */
+export async function openPart(
+  place: Place,
+  descriptor: Descriptor,
+  from: number,
+  length: number,
+  options?: ReadOptions,
+): Promise<BlobStream> {
   const { client, name } = place;
-  const { digest, size } = descriptor;
+  const { digest } = descriptor;
   const what = `${name}: blob ${digest}`;
-  let response: ClientResponse | undefined = await request(place, descriptor, 0, size, options);
+  assertRange(from, length, descriptor.size);
+  const isWhole = from === 0 && length === descriptor.size;
+  const size = from + length; // where the part ends
+  let response: ClientResponse | undefined = await request(place, descriptor, from, length, options);
   let open = response;
-  const length = response.headers["content-length"];
+  const contentLength = response.headers["content-length"];
   return {
-    size: length === undefined ? undefined : Number(length),
+    size: isWhole ? (contentLength === undefined ? undefined : Number(contentLength)) : length,
     async *chunks(readOptions) {
       const signal = readOptions?.signal ?? options?.signal;
-      let position = 0;
+      let position = from;
       let failures = 0; // since the last progress
       let resumes = 0;
       for (;;) {
@@ -44,6 +58,10 @@ export async function openDownload(place: Place, descriptor: Descriptor, options
           open = response ?? (await request(place, descriptor, position, size - position, { signal }));
           response = undefined;
           for await (const chunk of partOf(open, position, client, what)) {
+            if (position + chunk.length > size && !isWhole) {
+              yield chunk.subarray(0, size - position); // a server that knows no ranges goes on
+              return;
+            }
             if (position + chunk.length > size)
               throw new IntegrityError("size-mismatch", `${what}: has more than the expected ${size} bytes`, {
                 expected: size,
@@ -53,7 +71,7 @@ export async function openDownload(place: Place, descriptor: Descriptor, options
           }
           // A body that ends with its connection may have been cut; others say where they end.
           const { headers } = open;
-          if (position >= size || (headers["content-length"] ?? headers["transfer-encoding"]) !== undefined) return;
+          if (position >= size || (isWhole && isDelimited(headers))) return;
           throw new SourceError("connection", `${what}: ended at ${position} of ${size} bytes`);
         } catch (error) {
           if (position === size && isTransientError(error)) return; // everything is here
@@ -69,6 +87,10 @@ export async function openDownload(place: Place, descriptor: Descriptor, options
     },
     close: async () => open.cancel(),
   };
+}
+
+function isDelimited(headers: ClientResponse["headers"]): boolean {
+  return (headers["content-length"] ?? headers["transfer-encoding"]) !== undefined;
 }
 
 /** Ranges of a blob. Nothing is asked for before the first read, which throws SourceError `no-blob` where it is absent. */

@@ -10,7 +10,7 @@ import {
 import { type Digest, digestAlgorithm, digestOf, type Hashes } from "../../hash/index.ts";
 import { bytesSource, type ReadOptions } from "../../source/index.ts";
 import { type ClientEnvironment, type ClientOptions, createClient } from "./client.ts";
-import { openDownload, rangedBlob } from "./download.ts";
+import { openDownload, openPart, rangedBlob } from "./download.ts";
 import { failure, isHtml } from "./failure.ts";
 import { type Document, getManifest, hasManifest, noSuchImage, sendManifest } from "./manifests.ts";
 import { formatName } from "./reference.ts";
@@ -94,6 +94,7 @@ export function openRegistryRepository(options: RegistryOptions, environment: Re
       const { bytes } = await document(descriptor.digest, options);
       return { ...bytesSource(bytes), close: async () => {} };
     },
+    openPart: (descriptor, start, length, options) => openPart(place, descriptor, start, length, options),
     has: (descriptor, options) =>
       isDocumentType(descriptor.mediaType)
         ? hasManifest(place, descriptor.digest, options)

@@ -1,0 +1,103 @@
+/** Repositories and the releases in them, as the commands open them. */
+import { tmpdir } from "node:os";
+import { isAshlarError } from "@ashlar/core/errors";
+import { type Platform, parsePlatform } from "@ashlar/core/formats/oci";
+import type { BlockHasher } from "@ashlar/core/hash";
+import { decompressFrame, fileScratch, nodeHashes, openFile, openLocation, openRegistries } from "@ashlar/core/node";
+import { parseReference, type Reference } from "@ashlar/core/ops/image";
+import {
+  type HostRepositories,
+  isRepositoryReference,
+  type OpenReleaseEnvironment,
+  openRelease,
+  type ReleaseAccess,
+  type StoredRelease,
+} from "@ashlar/core/ops/publish";
+import type { RegistryFlags, ReleaseFlags } from "../commands/flags.ts";
+import { registryOptions } from "./tools.ts";
+
+/** For reading. Closing a repository closes its connections. */
+export function hostRepositories(flags: RegistryFlags, signal: AbortSignal): HostRepositories {
+  return {
+    async open(reference) {
+      const registries = openRegistries(registryOptions(flags));
+      try {
+        const { repository } = await openLocation(reference, registries, { write: false, signal });
+        return {
+          ...repository,
+          async close() {
+            await repository.close();
+            registries.close();
+          },
+        };
+      } catch (error) {
+        registries.close();
+        throw error;
+      }
+    },
+  };
+}
+
+export function releaseEnvironment(
+  flags: RegistryFlags,
+  blockHasher: BlockHasher,
+  signal: AbortSignal,
+): OpenReleaseEnvironment {
+  return {
+    hashes: nodeHashes,
+    blockHasher,
+    decompressFrame,
+    scratch: fileScratch(tmpdir()),
+    signal,
+    repositories: hostRepositories(flags, signal),
+  };
+}
+
+/** Of commands that take other things too. */
+export function releaseAccess(flags: RegistryFlags, signal: AbortSignal): ReleaseAccess["releases"] {
+  return { decompressFrame, repositories: hostRepositories(flags, signal) };
+}
+
+export function platformOf({ platform }: ReleaseFlags): Platform | undefined {
+  return platform === undefined ? undefined : parsePlatform(platform);
+}
+
+/** Undefined for what is a path. `HOST/NAME` may be a path too; what is there is meant. */
+export async function repositoryReference(word: string): Promise<Reference | undefined> {
+  const isExplicit = /^(docker|oci|oci-archive):/.test(word);
+  if (!isExplicit && (await isThere(word))) return undefined;
+  let reference: Reference;
+  try {
+    reference = parseReference(word);
+  } catch (error) {
+    if (isAshlarError(error) && error.code === "bad-reference" && !isExplicit) return undefined;
+    throw error;
+  }
+  return isRepositoryReference(reference) ? reference : undefined;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await using _file = await openFile(path);
+    return true;
+  } catch (error) {
+    if (isAshlarError(error)) return error.code !== "not-found" && error.code !== "not-a-directory";
+    throw error;
+  }
+}
+
+/** Runs `work` with the release that a reference leads to, closes everything. */
+export async function withRelease<T>(
+  reference: Reference,
+  flags: ReleaseFlags,
+  environment: OpenReleaseEnvironment,
+  work: (release: StoredRelease) => Promise<T>,
+): Promise<T> {
+  const { signal } = environment;
+  const stored = await openRelease(reference, environment, { platform: platformOf(flags), signal });
+  try {
+    return await work(stored);
+  } finally {
+    await stored.close();
+  }
+}
