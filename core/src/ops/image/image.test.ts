@@ -12,8 +12,10 @@ import {
   type FlattenOptions,
   flatten,
   type HostFiles,
+  type HostInputs,
   openImage,
   parseReference,
+  readInput,
 } from "./index.ts";
 
 type Member = Omit<TarInput, "size"> & { readonly content?: Uint8Array };
@@ -425,5 +427,34 @@ test("the place of a whiteout in its layer means nothing", async () => {
     const members = [...entries.slice(0, at), ...whiteouts, ...entries.slice(at)];
     const { paths } = await build(layout([lower, layer(...members)]));
     assert.deepEqual(paths, ["a", "a/b", "d", "d/new", "kept", "s", "s/y"]);
+  }
+});
+
+test("tar: a chunk is used up when the next one is asked for, however small", async () => {
+  const archive = encodeTarHeader({ path: b("a"), type: "file", size: 5 });
+  const whole = concatBytes(archive, encodeUtf8("hello"), new Uint8Array(507), TAR_END);
+  for (const size of [1, 3, 512]) {
+    const files = {
+      openStream: async () => ({
+        size: whole.length,
+        async *chunks() {
+          const memory = new Uint8Array(size);
+          for (let at = 0; at < whole.length; at += size) {
+            const part = whole.subarray(at, at + size);
+            memory.fill(0xff).set(part);
+            yield memory.subarray(0, part.length);
+          }
+          memory.fill(0xff);
+        },
+        close: async () => {},
+      }),
+    } as unknown as HostInputs;
+    const environment = { hashes: pureHashes, files, scratch: memoryScratch, decompressors };
+    const input = await readInput(parseReference("tar:x"), environment);
+    assert.equal(input.digest, digestOf(pureHashes, whole));
+    const node = getNode(input.tree, b("a"));
+    assert.ok(node?.type === "file");
+    assert.deepEqual(await node.content.read(0, 5), encodeUtf8("hello"));
+    await input.dispose();
   }
 });

@@ -36,6 +36,7 @@ import type { Reference } from "./reference.ts";
 export interface HostStream {
   /** Bytes, where they are known before reading. */
   readonly size: number | undefined;
+  /** Each chunk is valid until the next one is asked for. */
   chunks(options?: ReadOptions): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
@@ -248,8 +249,8 @@ async function peek(chunks: AsyncIterable<Uint8Array>) {
     const { done, value } = await iterator.next();
     if (done) break;
     start.set(value.subarray(0, MAGIC_SIZE - size), size);
-    first.push(value);
     size += value.length;
+    first.push(size < MAGIC_SIZE ? Uint8Array.from(value) : value); // asking for the next ends the life of this one
   }
   async function* all(): AsyncGenerator<Uint8Array> {
     try {
