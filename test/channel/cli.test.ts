@@ -34,8 +34,9 @@ describe("ashlar channel", { skip }, () => {
       writeFileSync(join(folder, `${name}.key`), privatePem);
       writeFileSync(join(folder, `${name}.pub`), publicPem);
     }
-    const { privatePem } = await generateKey("ed25519", encodeUtf8("secret"), "locked");
+    const { privatePem, publicPem } = await generateKey("ed25519", encodeUtf8("secret"), "locked");
     writeFileSync(join(folder, "locked.key"), privatePem);
+    writeFileSync(join(folder, "locked.pub"), publicPem);
     for (const version of ["1", "2", "3"]) await pushRelease(repository, { version });
     await pushRelease(repository, { version: "1", product: "toaster" }, "toast");
   });
@@ -182,6 +183,28 @@ describe("ashlar channel", { skip }, () => {
     await ok("refresh", at("crew"), ...keys("eve"));
     await fails("channel-threshold", 6, "refresh", at("crew"), ...keys("online"));
     assert.match(await ok("show", at("crew"), "--root", "crew.root.json"), /^fresh, state sha256:/m);
+  });
+
+  test("keys that are encrypted, or in a program", async () => {
+    const locked = at("locked");
+    writeFileSync(join(folder, "password"), "secret\n");
+    const made = ["--root-key", "ann.pub", "--targets-key", "targets.key", "--online-key", "locked.key"];
+    const signing = [
+      "--key",
+      "ann.pub",
+      "--signer",
+      "openssl pkeyutl -sign -inkey ann.key",
+      "--password-file",
+      "password",
+    ];
+    await ok("init", locked, "--product", "os", ...made, ...signing);
+    await ok("refresh", locked, "--key", "locked.key", "--password-file", "password");
+    writeFileSync(join(folder, "password"), "wrong\n");
+    await fails("wrong-password", 6, "refresh", locked, "--key", "locked.key", "--password-file", "password");
+    const other = ["--key", "ann.pub", "--signer", "openssl pkeyutl -sign -inkey new.key"];
+    await fails("signer-failed", 7, "rotate", locked, ...other);
+    await fails("key-scheme", 4, "rotate", locked, "--key", "eve.pub", "--signer", "true");
+    assert.match(await ok("show", locked), /^fresh/m);
   });
 
   test("a state file of somebody else's making", async () => {

@@ -1,6 +1,14 @@
 /** `ashlar channel …`: signed pointers to releases. docs/channels.md explains them. */
 import { buildCommand, buildRouteMap } from "@stricli/core";
-import { parseDuration, parseEpoch, parseRollout, parseText, parseThreshold, parseTimestamp } from "../parse.ts";
+import {
+  parseDuration,
+  parseEpoch,
+  parseRollout,
+  parseSeconds,
+  parseText,
+  parseThreshold,
+  parseTimestamp,
+} from "../parse.ts";
 import { jsonFlag, type OutputFlags, type RegistryFlags, registryFlags, text } from "./flags.ts";
 
 const list = (brief: string, placeholder: string) =>
@@ -32,14 +40,28 @@ const lifetimeFlags = {
 
 const rootFlag = text("Root that the channel must descend from: its file, or the sha256:… that `show` prints", "ROOT");
 
-/** Of every command that signs. */
-const signingFlags = {
-  key: {
-    ...list("Private key to sign with; may be given again. Its password is taken from ASHLAR_PASSWORD", "FILE"),
+const keyFlags = {
+  key: list("Private key to sign with, or with --signer the public key; may be given again", "FILE"),
+  passwordFile: text("File whose first line is the password of the keys", "FILE"),
+  signer: text("Command that signs for the public keys, as that of `ashlar sign`", "CMD"),
+  signerTimeout: {
+    kind: "parsed",
+    parse: parseSeconds,
+    brief: "How long the command may take (default: 120)",
+    placeholder: "SECONDS",
+    optional: true,
   },
-  ...lifetimeFlags,
-  ...common,
 } as const;
+
+export interface KeyFlags {
+  readonly key?: readonly string[] | undefined;
+  readonly passwordFile?: string | undefined;
+  readonly signer?: string | undefined;
+  readonly signerTimeout?: number | undefined;
+}
+
+/** Of every command that signs. */
+const signingFlags = { ...keyFlags, ...lifetimeFlags, ...common } as const;
 
 const changeFlags = {
   ...signingFlags,
@@ -55,9 +77,7 @@ export interface LifetimeFlags {
   readonly timestampLifetime?: number | undefined;
 }
 
-export interface SigningFlags extends LifetimeFlags, RegistryFlags, OutputFlags {
-  readonly key?: readonly string[] | undefined;
-}
+export interface SigningFlags extends KeyFlags, LifetimeFlags, RegistryFlags, OutputFlags {}
 
 export interface PublishFlags extends SigningFlags {
   readonly root?: string | undefined;
@@ -259,14 +279,12 @@ const rotateCommand = buildCommand({
   },
 });
 
-export interface SignFlags extends OutputFlags {
-  readonly key?: readonly string[] | undefined;
-}
+export interface SignFlags extends KeyFlags, OutputFlags {}
 
 const signCommand = buildCommand({
   loader: async () => (await import("../run/channel/drafts.ts")).runSign,
   parameters: {
-    flags: { key: signingFlags.key, json: jsonFlag },
+    flags: { ...keyFlags, json: jsonFlag },
     positional: one({ brief: "Draft that --partial has written", parse: String, placeholder: "DRAFT" }),
   },
   docs: {

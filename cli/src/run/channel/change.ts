@@ -31,7 +31,7 @@ import type {
 import { printDraft, printPublished } from "../../output/channel.ts";
 import { inSession, type Session } from "../session.ts";
 import { readDraft, writeDraft } from "./drafts.ts";
-import { type ChannelKey, readKeys, readSigners, signersOf } from "./keys.ts";
+import { type ChannelKey, keyReader, signersOf } from "./keys.ts";
 import { assertTag, type Place, readIfThere, readVerified, withPlaces } from "./open.ts";
 import { rotationOf } from "./rotation.ts";
 
@@ -83,7 +83,7 @@ function changing(
 ): Promise<void> {
   return inSession(flags, (session) =>
     withPlaces(flags, async (open) => {
-      const signers = await readSigners(flags.key);
+      const signers = await keyReader(flags, session).signers();
       const place = await open(channel);
       assertTag(place);
       const { channel: current } = await readVerified(place, flags.root, session);
@@ -112,16 +112,17 @@ function assertEnough(flag: string, keys: readonly ChannelKey[], threshold: numb
 export function runInit(flags: InitFlags, channel: string): Promise<void> {
   return inSession(flags, (session) =>
     withPlaces(flags, async (open) => {
-      const root = await readKeys(flags.rootKey);
-      const targets = await readKeys(flags.targetsKey);
-      const online = await readKeys(flags.onlineKey);
-      const snapshot = flags.snapshotKey === undefined ? online : await readKeys(flags.snapshotKey);
+      const keys = keyReader(flags, session);
+      const root = await keys.readAll(flags.rootKey);
+      const targets = await keys.readAll(flags.targetsKey);
+      const online = await keys.readAll(flags.onlineKey);
+      const snapshot = flags.snapshotKey === undefined ? online : await keys.readAll(flags.snapshotKey);
       assertEnough("root-key", root, flags.rootThreshold);
       assertEnough("targets-key", targets, flags.targetsThreshold);
       assertEnough("online-key", online, 1);
       const signers = [
         ...signersOf([...root, ...targets, ...online, ...(flags.snapshotKey === undefined ? [] : snapshot)]),
-        ...(await readSigners(flags.key)),
+        ...(await keys.signers()),
       ];
       const place = await open(channel);
       assertTag(place);
@@ -190,15 +191,15 @@ export function runRefresh(flags: PublishFlags, channel: string): Promise<void> 
 }
 
 export function runRotate(flags: RotateFlags, channel: string): Promise<void> {
-  return changing(flags, channel, async (current, time) => {
-    return rotate(current, await rotationOf(flags, current), time, nodeHashes);
+  return changing(flags, channel, async (current, time, session) => {
+    return rotate(current, await rotationOf(flags, current, session), time, nodeHashes);
   });
 }
 
 export function runPublish(flags: PublishFlags, channel: string, path: string): Promise<void> {
   return inSession(flags, (session) =>
     withPlaces(flags, async (open) => {
-      const signers = await readSigners(flags.key);
+      const signers = await keyReader(flags, session).signers();
       const draft = await readDraft(path);
       const place = await open(channel);
       assertTag(place);

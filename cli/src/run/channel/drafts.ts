@@ -16,7 +16,7 @@ import type { SignFlags } from "../../commands/channel.ts";
 import { printDraft } from "../../output/channel.ts";
 import { withOutputFile } from "../outputs.ts";
 import { inSession } from "../session.ts";
-import { readSigners } from "./keys.ts";
+import { keyReader } from "./keys.ts";
 
 export async function readDraft(path: string): Promise<Draft> {
   await using file = await openFile(path);
@@ -33,7 +33,7 @@ export async function writeDraft(path: string, draft: Draft, options: { readonly
 
 export function runSign(flags: SignFlags, path: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const signers = await readSigners(flags.key);
+    const signers = await keyReader(flags, session).signers();
     const draft = await readDraft(path);
     const { root, targets } = draftRequirements(draft);
     const asked = new Set([...root, ...targets].flatMap(({ keyIds }) => keyIds));

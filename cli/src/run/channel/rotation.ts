@@ -4,7 +4,8 @@ import { nodeHashes } from "@ashlar/core/node";
 import { type ChannelDocuments, isRole, keyIdOf, lastRoot, type Role, type Rotation } from "@ashlar/core/ops/channel";
 import type { RotateFlags } from "../../commands/channel.ts";
 import { parseThreshold } from "../../parse.ts";
-import { readKey } from "./keys.ts";
+import type { Session } from "../session.ts";
+import { type ChannelKey, type KeyReader, keyReader } from "./keys.ts";
 
 /** `online` stands for both roles whose key is online. */
 const ONLINE: readonly Role[] = ["snapshot", "timestamp"];
@@ -22,15 +23,20 @@ function splitRole(text: string): { readonly roles: readonly Role[]; readonly va
   );
 }
 
-export async function rotationOf(flags: RotateFlags, current: ChannelDocuments): Promise<Rotation> {
-  const add: { role: Role; key: Awaited<ReturnType<typeof readKey>>["key"] }[] = [];
+export async function rotationOf(
+  flags: RotateFlags,
+  current: ChannelDocuments,
+  session: Pick<Session, "signal">,
+): Promise<Rotation> {
+  const { read } = keyReader(flags, session);
+  const add: { role: Role; key: ChannelKey["key"] }[] = [];
   for (const { roles, value } of (flags.add ?? []).map(splitRole)) {
-    const { key } = await readKey(value);
+    const { key } = await read(value);
     add.push(...roles.map((role) => ({ role, key })));
   }
   const remove: { role: Role; keyId: string }[] = [];
   for (const { roles, value } of (flags.remove ?? []).map(splitRole))
-    for (const role of roles) remove.push({ role, keyId: await findKey(current, role, value) });
+    for (const role of roles) remove.push({ role, keyId: await findKey(current, role, value, read) });
   const thresholds: Partial<Record<Role, number>> = {};
   for (const { roles, value } of (flags.threshold ?? []).map(splitRole))
     for (const role of roles) thresholds[role] = thresholdOf(value);
@@ -46,9 +52,9 @@ function thresholdOf(value: string): number {
 }
 
 /** A key of the role, by the beginning of its id or by its file. */
-async function findKey(current: ChannelDocuments, role: Role, value: string): Promise<string> {
+async function findKey(current: ChannelDocuments, role: Role, value: string, read: KeyReader["read"]): Promise<string> {
   const { keyids } = lastRoot(current).signed.roles[role];
-  const meant = /^[0-9a-f]{4,64}$/.test(value) ? value : keyIdOf((await readKey(value)).key, nodeHashes);
+  const meant = /^[0-9a-f]{4,64}$/.test(value) ? value : keyIdOf((await read(value)).key, nodeHashes);
   const found = keyids.filter((id) => id.startsWith(meant));
   const [id] = found;
   if (id === undefined || found.length > 1)
