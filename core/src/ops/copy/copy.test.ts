@@ -169,6 +169,17 @@ for (const [from, makeSource] of [
       const again = await copyImage(source, { tag: "1.0" }, complete, environment, { tag: "v1", all: true });
       assert.equal(again.sentBytes, 0);
       assert.equal(again.blobs.sent, 0);
+
+      // From the other end: what it is about comes along, and that is not the index around it.
+      const backwards = await makeDestination();
+      const selector = { digest: signed.digest };
+      const found = await copyImage(source, selector, backwards, environment, { tag: "s", all: true });
+      assert.deepEqual([found.descriptor.digest, found.manifests], [signed.digest, 3]);
+      assert.ok(await backwards.has(amd64));
+      assert.deepEqual(
+        (await backwards.referrers(amd64.digest)).map(({ digest }) => digest),
+        [sbom.digest],
+      );
     });
 
 test("what is missing or broken at the source moves no tag", async () => {

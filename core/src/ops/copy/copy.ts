@@ -30,7 +30,10 @@ export interface CopyEnvironment {
 export interface CopyOptions {
   /** The tag at the destination; undefined for none. */
   readonly tag: string | undefined;
-  /** Also what refers to it, the signatures of cosign, and, of a channel, the releases. Default: false. */
+  /**
+   * Also what refers to it and what it refers to, the signatures of cosign, and, of a channel, the releases, each with
+   * the image that it was made from where that is in the same repository. Default: false.
+   */
   readonly all?: boolean | undefined;
   /** The source's path within the registry, where both are in one: blobs are mounted from there. */
   readonly mountFrom?: string | undefined;
@@ -165,11 +168,19 @@ class Plan {
         if (isDocumentType(child.mediaType)) await this.add(child, depth, nesting + 1);
         else this.blobs.set(child.digest, child);
     } else {
-      const { config, layers } = parseArtifactManifest(bytes, what);
+      const { config, layers, subject } = parseArtifactManifest(bytes, what);
       for (const blob of [config, ...layers]) this.addBlob(blob, what);
+      if (this.all && subject !== undefined && depth < MAX_REFERRER_DEPTH) await this.addSubject(subject, depth + 1);
+      if (this.documents.has(digest)) return; // the subject's referrers led back here
     }
     this.documents.set(digest, { ...document, tags: new Set() });
     if (this.all && depth < MAX_REFERRER_DEPTH) await this.addRelated(document.descriptor, bytes, depth + 1);
+  }
+
+  /** The image that a release was made from, so that it can be built again where the copy goes. It may be elsewhere. */
+  private async addSubject(subject: Descriptor, depth: number): Promise<void> {
+    if (this.documents.has(subject.digest) || !isDocumentType(subject.mediaType)) return;
+    if (await this.source.has(subject, this.options)) await this.add(subject, depth);
   }
 
   private addBlob(blob: Descriptor, what: string): void {
