@@ -1,7 +1,7 @@
 // Signatures between us and other people's programs: what cosign signs we accept, what we sign cosign and skopeo accept, and
 // a release is signed, verified, copied away and verified there.
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 
@@ -212,6 +212,18 @@ for (const kind of KINDS) {
     refused(await seal(rig.at("signed"), ...quiet, other.pub), /not by|another key/);
     refused(await seal(rig.at("unsigned"), ...quiet, ours.pub), /is not signed/);
     refused(await seal(`oci:${layout.directory}`, ...quiet, ours.pub), /is not signed/);
+    // copy too takes what was signed, and nothing else.
+    const copy = (name: string, ...flags: readonly string[]) =>
+      run(["copy", rig.at(name), `oci:${join(folder, `${kind}-${name}`)}`, "--all", ...rig.ashlar, ...flags], {
+        env: rig.env,
+      });
+    assert.equal((await copy("signed", ...quiet, ours.pub)).status, 0);
+    refused(await copy("unsigned", ...quiet, ours.pub), /is not signed/);
+    assert.equal(existsSync(join(folder, `${kind}-unsigned`)), false);
+    const there = `oci:${join(folder, `${kind}-signed`)}`;
+    refused(await seal(there, ...quiet, ours.pub), /has no name to compare with/);
+    const signedAs = ["--identity", `${rig.registry.host}/signed`];
+    assert.equal((await seal(there, ...quiet, ours.pub, ...signedAs)).status, 0);
     refused(await seal(`dir:${layout.directory}`, ...quiet, ours.pub), /only what is in a repository can be/);
     const policy = join(folder, `${kind}-source.json`);
     writeFileSync(
@@ -279,10 +291,13 @@ test("an external command signs", { skip: missingPeers(PROGRAMS.go) }, async (t)
   const openssl = requireOracle(t, "openssl");
   const rig = await withImages(t, "go", ["hsm"]);
   if (openssl === undefined || rig === undefined) return;
-  const plain = await keys("hsm", "--no-password");
-  const signer = `openssl pkeyutl -sign -inkey ${plain.key} -in /dev/stdin`;
-  await rig.sign("hsm", "--key", plain.pub, "--signer", signer);
-  assert.equal((await rig.verify("hsm", "--key", plain.pub)).status, 0);
+  let signer = "";
+  for (const type of ["ecdsa-p256", "rsa-3072"]) {
+    const plain = await keys(`hsm-${type}`, "--no-password", "--type", type);
+    signer = `openssl pkeyutl -sign -inkey ${plain.key} -pkeyopt digest:sha256 -in /dev/stdin`;
+    await rig.sign("hsm", "--key", plain.pub, "--signer", signer);
+    assert.equal((await rig.verify("hsm", "--key", plain.pub)).status, 0);
+  }
   const failed = await run(["sign", rig.at("hsm"), ...rig.ashlar, "--key", ours.pub, "--signer", signer], {
     env: rig.env,
   });

@@ -1,7 +1,8 @@
 import { buildCommand } from "@stricli/core";
 import { jsonFlag, type ProgressFlags, quietFlag, type RegistryFlags, registryFlags } from "./flags.ts";
+import { type SourceTrustFlags, sourceTrustFlags } from "./trust-flags.ts";
 
-export interface CopyFlags extends ProgressFlags, RegistryFlags {
+export interface CopyFlags extends ProgressFlags, RegistryFlags, SourceTrustFlags {
   readonly all: boolean;
   readonly overwrite: boolean;
 }
@@ -16,6 +17,7 @@ export const copyCommand = buildCommand({
         default: false,
       },
       overwrite: { kind: "boolean", brief: "Replace an archive that exists", default: false },
+      ...sourceTrustFlags,
       ...registryFlags,
       json: jsonFlag,
       quiet: quietFlag,
@@ -36,6 +38,7 @@ export const copyCommand = buildCommand({
       "",
       "  ashlar copy docker://registry.example/os:42 oci:./os:42",
       "  ashlar copy --all docker://registry.example/os:stable oci-archive:stable.tar",
+      "  ashlar copy docker://registry.example/os:42 docker://registry.internal/os:42 --verify-key release.pub",
       "  ashlar copy --all oci-archive:stable.tar docker://registry.internal/os:stable",
     ].join("\n"),
   },

@@ -1,12 +1,14 @@
 import { FormatError } from "@ashlar/core/errors";
+import type { Repository, Selector } from "@ashlar/core/formats/oci";
 import { nodeHashes, type OpenedLocation, openLocation, openRegistries } from "@ashlar/core/node";
 import { copyImage } from "@ashlar/core/ops/copy";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
 import { parseRegistryReference } from "@ashlar/core/ops/registry";
 import type { CopyFlags } from "../commands/copy.ts";
 import { formatBytes } from "../output/units.ts";
-import { inSession } from "./session.ts";
+import { inSession, type Session } from "./session.ts";
 import { registryOptions } from "./tools.ts";
+import { sourceAdmission } from "./trust.ts";
 
 /** The source's path within the registry, where both are in one. */
 function mountFrom(source: Reference, destination: Reference): string | undefined {
@@ -20,6 +22,20 @@ function mountFrom(source: Reference, destination: Reference): string | undefine
 function tagFor(source: Reference, destination: Reference): string | undefined {
   if (destination.tag !== undefined || source.digest !== undefined) return destination.tag;
   return source.tag ?? (source.transport === "docker" || destination.transport === "docker" ? "latest" : undefined);
+}
+
+/** What is copied: where a signature is asked for, the digest that was verified. */
+async function admitted(
+  from: Reference,
+  repository: Repository,
+  flags: CopyFlags,
+  session: Session,
+): Promise<Selector> {
+  const admit = await sourceAdmission(flags, session);
+  if (admit === undefined) return from;
+  const { digest } = await repository.resolve(from, session);
+  await admit({ reference: from, repository, digests: [digest] });
+  return { digest };
 }
 
 export function runCopy(flags: CopyFlags, sourceWord: string, destinationWord: string): Promise<void> {
@@ -36,10 +52,11 @@ export function runCopy(flags: CopyFlags, sourceWord: string, destinationWord: s
       opened.push(source);
       const destination = await openLocation(to, registries, { write: true, overwrite: flags.overwrite, signal });
       opened.push(destination);
+      const selected = await admitted(from, source.repository, flags, session);
       const tag = tagFor(from, to);
       const copied = await copyImage(
         source.repository,
-        from,
+        selected,
         destination.repository,
         { hashes: nodeHashes, reporter, signal },
         { tag, all: flags.all, mountFrom: mountFrom(from, to) },

@@ -64,7 +64,10 @@ export async function sourceAdmission(flags: SourceTrustFlags, session: Session)
   return async (candidate) => {
     // An image in a layout is read as one; its signatures lie in the same layout.
     const { reference, digests } = candidate;
-    const isLayout = digests.length > 0 && (reference.transport === "oci" || reference.transport === "oci-archive");
+    const isLayout =
+      candidate.repository === undefined &&
+      digests.length > 0 &&
+      (reference.transport === "oci" || reference.transport === "oci-archive");
     const location = isLayout
       ? await openLocation(reference, undefined, { write: false, signal: session.signal })
       : undefined;
