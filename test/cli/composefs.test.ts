@@ -48,6 +48,57 @@ const PINNED = [
   "v2-sha256-12:b59747c62f7e06678ddde233938a8fad8634b4dda5a8b66a4a6484be890ab360",
 ].join("\n");
 
+const FILE_CONTEXTS = [
+  "/.*\tsystem_u:object_r:default_t:s0",
+  "/usr/bin/.*\t--\tsystem_u:object_r:bin_t:s0",
+  "/usr/bin/other\tsystem_u:object_r:other_t:s0",
+  "/usr/lib/.*\tsystem_u:object_r:lib_t:s0",
+  "/usr/small\t<<none>>",
+].join("\n");
+
+/** The same with a policy: substitutions, a hard link with two labels, a path without a label. */
+const LABELLED = [
+  ...ROOT,
+  { name: "usr/lib64/" },
+  { name: "usr/lib64/x.so", content: "x" },
+  { name: "etc/selinux/config", content: "SELINUX=enforcing\nSELINUXTYPE=targeted\n" },
+  { name: "etc/selinux/targeted/contexts/files/file_contexts", content: `${FILE_CONTEXTS}\n` },
+  {
+    name: "etc/selinux/targeted/contexts/files/file_contexts.local",
+    content: "/usr/link system_u:object_r:local_t:s0\n",
+  },
+  { name: "etc/selinux/targeted/contexts/files/file_contexts.subs_dist", content: "/usr/lib64 /usr/lib\n" },
+  ...[
+    "etc/selinux/targeted/contexts/files/",
+    "etc/selinux/targeted/contexts/",
+    "etc/selinux/targeted/",
+    "etc/selinux/",
+    "etc/",
+    "usr/lib64/",
+  ].map((name) => ({ name })),
+  ROOT[0],
+];
+
+test("a root with an SELinux policy: pinned digests", async () => {
+  await writeFile(at("labelled.tar"), tarBytes(LABELLED));
+  // Made with composefs-rs 0fbc853 as above.
+  assert.equal(digestOf("--bootable", "--all", `tar:${at("labelled.tar")}`), PINNED_LABELLED);
+  const dump = ashlarOk(["composefs", "dump", "--quiet", "--bootable", `tar:${at("labelled.tar")}`]).stdout;
+  const labelOf = (path: string) => new RegExp(`^${path} .* security.selinux=(\\S*)`, "m").exec(dump)?.[1];
+  assert.deepEqual(
+    ["/usr/bin/tool", "/usr/bin/other", "/usr/lib64/x.so", "/usr/link", "/usr/small"].map(labelOf),
+    ["bin_t", "other_t", "lib_t", "local_t", undefined].map((type) => type && `system_u:object_r:${type}:s0`),
+  );
+  assert.doesNotMatch(dump, /^\/usr\/bin\/(tool|other) \d+ @/m); // no longer one file
+});
+
+const PINNED_LABELLED = [
+  "v1-sha512-12:5717b2d44f92cdff061a121983d111b6b65f7474e522378fe71e060ff5c0cf9e79a072dfc9e9d02899da7f49f77be4691e5cabeddeff56f7a8bb0cd9a3b46605",
+  "v2-sha512-12:9965b17c00e4a28d063387ac0f0a96a9171cec07a91dd1d63e61dee4e348206990f1185d330c5c9f5fbdb11d01761db1acb1a3007c339fb9f3446fe5432dbd98",
+  "v1-sha256-12:6c0eac230f3b3ad549bbb1721ccb8f003109b5937b1049d6a9f4110f79ffc518",
+  "v2-sha256-12:05d44e6635b0b674067dfb3895d144e6f40d96a6666c5926b0caf4f6ed0b36c1",
+].join("\n");
+
 test("an image, its dump and its source are the same, and what differs is named", async () => {
   const reference = `tar:${at("root.tar")}`;
   const image = at("image.cfs");

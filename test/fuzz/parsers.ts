@@ -13,6 +13,7 @@ import { PACK_PARSERS } from "./formats/pack.ts";
 import { PACKAGE_PARSERS } from "./formats/packages.ts";
 import { PE_PARSERS } from "./formats/pe.ts";
 import { RELEASE_PARSERS } from "./formats/release.ts";
+import { SELINUX_PARSERS } from "./formats/selinux.ts";
 import { SETTINGS_PARSERS } from "./formats/settings.ts";
 import { TAR_PARSERS } from "./formats/tar.ts";
 import { TRUST_PARSERS } from "./formats/trust.ts";
@@ -31,6 +32,7 @@ export const PARSERS: readonly Parser[] = [
   ...CPIO_PARSERS,
   ...ELF_PARSERS,
   ...KMOD_PARSERS,
+  ...SELINUX_PARSERS,
   ...SETTINGS_PARSERS,
   ...RELEASE_PARSERS,
   ...PACKAGE_PARSERS,
