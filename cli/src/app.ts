@@ -59,5 +59,5 @@ export const app = buildApplication(routes, {
   name: "ashlar",
   versionInfo: { currentVersion: packageJson.version },
   scanner: { caseStyle: "allow-kebab-for-camel" },
-  documentation: { caseStyle: "convert-camel-to-kebab" },
+  documentation: { caseStyle: "convert-camel-to-kebab", onlyRequiredInUsageLine: true },
 });

@@ -16,7 +16,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 // Progress that nobody can see is no reason to stop.
 process.stderr.on("error", () => {});
 
-const inputs = process.argv.slice(2);
+const given = process.argv.slice(2);
+// `ashlar help build` is what many try first.
+const inputs = given[0] === "help" ? [...given.slice(1), "--help"] : given;
 const context = { process: process as StricliProcess };
 if (inputs[0] === "__complete") {
   // What the completion scripts ask; see run/completion.ts.

@@ -80,6 +80,18 @@ export function parseKernelArgument(text: string): string {
   return text;
 }
 
+export function parsePath(text: string): string {
+  if (text === "") throw new Error("a path has at least one character");
+  return text;
+}
+
+/** As ops/image takes it; checked here too, since a flag that cannot be right is wrong usage. */
+export function parsePlatformName(text: string): string {
+  if (!/^[^/\s]+(\/[^/\s]+){1,2}$/.test(text))
+    throw new Error(`not a platform: ${text} (write linux/amd64 or linux/arm64)`);
+  return text;
+}
+
 export const parseText = (text: string): string => text;
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86400, w: 7 * 86400 };

@@ -26,6 +26,9 @@ test("wrong usage ends with exit code 2 and a line that names the wrong thing", 
     [["build", "oci:x", "-o", "out", "--timestamp", "yesterday"], /yesterday/],
     [["build", "oci:x", "-o", "out", "--karg", "a\nb"], /karg.*control characters/s],
     [["build", "oci:x", "-o", "out", "--karg", ""], /karg.*empty/],
+    [["build", "oci:x", "-o", ""], /output.*at least one character/],
+    [["build", "oci:x", "-o", "out", "--platform", "arm"], /platform.*arm.*linux\/arm64/],
+    [["inspect", "x", "--platform", "arm"], /platform.*arm/],
   ] as const) {
     const { status, stdout, stderr } = await run(args, { cwd: folder });
     assert.equal(status, 2, `${args.join(" ")}: ${stderr}`);
@@ -42,7 +45,10 @@ test("every command has help with an example that names it", async () => {
     assert.match(stdout, new RegExp(`^ {2}ashlar ${command} (?!--help|\\()[^\\[<]+$`, "m"), command);
     assert.ok(stdout.split("\n").every((line) => line.length < 600));
   }
-  assert.match((await runOk(["--help"])).stdout, /COMMANDS/);
+  const { stdout } = await runOk(["--help"]);
+  assert.match(stdout, /COMMANDS/);
+  assert.equal((await runOk(["help"])).stdout, stdout);
+  assert.equal((await runOk(["help", "seal"])).stdout, (await runOk(["seal", "--help"])).stdout);
   assert.match((await runOk(["--version"])).stdout, /^\d+\.\d+\.\d+\n$/);
 });
 

@@ -1,5 +1,14 @@
 /** Flags that several commands share, each described once. */
-import { parseRetryTimes, parseSalt, parseStem, parseText, parseTimestamp, parseWorkers } from "../parse.ts";
+import {
+  parsePath,
+  parsePlatformName,
+  parseRetryTimes,
+  parseSalt,
+  parseStem,
+  parseText,
+  parseTimestamp,
+  parseWorkers,
+} from "../parse.ts";
 
 export const jsonFlag = {
   kind: "boolean",
@@ -10,6 +19,9 @@ export const quietFlag = { kind: "boolean", brief: "No progress and no notes", d
 
 export const text = (brief: string, placeholder: string) =>
   ({ kind: "parsed", parse: parseText, brief, placeholder, optional: true }) as const;
+
+export const platform = (brief: string) =>
+  ({ kind: "parsed", parse: parsePlatformName, brief, placeholder: "OS/ARCH[/VARIANT]", optional: true }) as const;
 
 export const workersFlag = {
   kind: "parsed",
@@ -96,7 +108,7 @@ export interface ReleaseFlags extends RegistryFlags {
 export const inputFlags = {
   output: {
     kind: "parsed",
-    parse: parseText,
+    parse: parsePath,
     brief: "Directory for the artifacts; made where missing",
     placeholder: "DIR",
   },
@@ -107,9 +119,8 @@ export const inputFlags = {
     placeholder: "STEM",
     optional: true,
   },
-  platform: text(
+  platform: platform(
     "Platform to choose from an index; what dir: and tar: are for (default: linux/amd64; their programs say)",
-    "OS/ARCH[/VARIANT]",
   ),
   imageId: text("IMAGE_ID of the release (default: label org.opencontainers.image.title)", "ID"),
   imageVersion: text("IMAGE_VERSION of the release (default: label org.opencontainers.image.version)", "VERSION"),

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { jsonFlag, type ProgressFlags, quietFlag, type RegistryFlags, registryFlags, text } from "./flags.ts";
+import { jsonFlag, type ProgressFlags, platform, quietFlag, type RegistryFlags, registryFlags } from "./flags.ts";
 
 export interface InspectFlags extends ProgressFlags, RegistryFlags {
   readonly platform?: string | undefined;
@@ -9,7 +9,7 @@ export const inspectCommand = buildCommand({
   loader: async () => (await import("../run/inspect.ts")).runInspect,
   parameters: {
     flags: {
-      platform: text("Platform to describe from an image index (default: linux/amd64)", "OS/ARCH[/VARIANT]"),
+      platform: platform("Platform to describe from an image index (default: linux/amd64)"),
       ...registryFlags,
       json: jsonFlag,
       quiet: quietFlag,

@@ -1,10 +1,11 @@
 import { tmpdir } from "node:os";
 import process from "node:process";
-import { isAshlarError, PolicyError } from "@ashlar/core/errors";
+import { isAshlarError, PolicyError, UnsupportedError } from "@ashlar/core/errors";
 import { type Descriptor, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
 import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openArtifacts, openFile } from "@ashlar/core/node";
 import type { Artifact } from "@ashlar/core/ops";
 import type { Reference } from "@ashlar/core/ops/image";
+import { type ContentKind, recognise } from "@ashlar/core/ops/inspect";
 import { pullRelease, readStoredRelease, releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
 import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
 import {
@@ -60,10 +61,29 @@ async function verifyFile(path: string, flags: VerifyFlags, environment: VerifyE
   if (flags.key !== undefined || flags.policy !== undefined)
     throw new PolicyError("unsigned", `${path}: is not signed: only what is in a repository can be`, { path });
   await using file = await openFile(path);
-  return (await isReleaseFile(file))
-    ? await verifyBeside(file, path, environment)
-    : await verifyDisk(file, environment);
+  if (await isReleaseFile(file)) return await verifyBeside(file, path, environment);
+  await refuseOthers(file, path);
+  return await verifyDisk(file, environment);
 }
+
+/** What is recognised as something else is no disk with failures. A disk that nobody recognises any more may be one. */
+async function refuseOthers(file: OpenSource, path: string): Promise<void> {
+  const kind = await recognise(file);
+  if (file.size > 0 && (kind === undefined || kind === "disk")) return;
+  const what = kind === undefined ? "is empty" : `holds ${NAMES[kind]}, which alone says nothing of what it should be`;
+  throw new UnsupportedError("not-verifiable", `${path}: ${what}; verify takes a release or a disk`, { path });
+}
+
+const NAMES: Readonly<Record<ContentKind, string>> = {
+  archive: "an archive",
+  disk: "a disk",
+  erofs: "an EROFS image",
+  fat: "a FAT volume",
+  initrd: "an initrd",
+  pe: "a UKI",
+  release: "a release",
+  verity: "a hash device",
+};
 
 /** The release that `start` is or holds; undefined where it is something else, such as a container image. */
 async function releaseAt(

@@ -30,7 +30,7 @@ function describe(error: unknown): readonly [code: string, meaning: string] {
 export function readFailure(path: string, error: unknown): Error {
   if (isAshlarError(error)) return error;
   const [code, meaning] = describe(error);
-  return new SourceError(code, `${path}: ${meaning}`, { path, cause: error });
+  return new SourceError(code, `${path || '""'}: ${meaning}`, { path, cause: error });
 }
 
 /** What to throw when writing `path` failed with `error`. Our own errors pass as they are. */

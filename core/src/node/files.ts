@@ -138,7 +138,10 @@ export async function makeDirectories(path: string): Promise<string | undefined>
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const parent = dirname(path);
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return undefined;
+    if (code === "EEXIST") {
+      if (await isDirectory(path)) return undefined;
+      throw new SinkError("not-a-directory", `${path}: is not a directory`, { path, cause: error });
+    }
     if (code !== "ENOENT" || parent === path) throw error;
     const made = (await isDirectory(parent)) ? path : await makeDirectories(parent);
     await mkdir(path).catch(async (again: unknown) => {

@@ -1,7 +1,9 @@
 /** The host's files behind the port that image references are opened with. */
-import { fstatSync } from "node:fs";
+import { constants, fstatSync, openSync } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
+import { Socket } from "node:net";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { SourceError } from "../errors/index.ts";
 import type { HostInputs, HostStream } from "../ops/image/index.ts";
 import { exportContainerImage } from "./containers-storage.ts";
@@ -12,14 +14,14 @@ import { readHostTree } from "./host-tree.ts";
 /** Bytes read at once. */
 const CHUNK_SIZE = 1024 * 1024;
 
-/** The standard input where it is no file: closing it ends a read that waits. */
-async function* standardInput(signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+/** A pipe: closing it ends a read that waits. */
+async function* fromPipe(pipe: Readable, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
   const stop = (): void => {
-    process.stdin.destroy();
+    pipe.destroy();
   };
   signal?.addEventListener("abort", stop, { once: true });
   try {
-    for await (const chunk of process.stdin as AsyncIterable<Uint8Array>) {
+    for await (const chunk of pipe as AsyncIterable<Uint8Array>) {
       yield chunk;
       // Given back at once: what the collector leaves lying grows with the length of the input (measured: 50 MB at 20 GB).
       if (chunk.buffer instanceof ArrayBuffer && chunk.length === chunk.buffer.byteLength) chunk.buffer.transfer(0);
@@ -28,6 +30,12 @@ async function* standardInput(signal: AbortSignal | undefined): AsyncGenerator<U
   } finally {
     signal?.removeEventListener("abort", stop);
   }
+}
+
+/** A named pipe. Opened in the usual way it would wait for its writer, in a thread that nothing can interrupt. */
+function openNamedPipe(path: string): Readable {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  return new Socket({ fd: descriptor, readable: true, writable: false });
 }
 
 async function* forward(handle: FileHandle): AsyncGenerator<Uint8Array> {
@@ -39,13 +47,18 @@ async function* forward(handle: FileHandle): AsyncGenerator<Uint8Array> {
   }
 }
 
+async function openPipe(path: string): Promise<Readable | undefined> {
+  if (path === "-") return fstatSync(0).isFile() ? undefined : process.stdin;
+  const found = await stat(path).catch(() => undefined); // opening says it better
+  return found?.isFIFO() ? openNamedPipe(path) : undefined;
+}
+
 /** A file, a pipe or a device, read forward; `-` is the standard input. */
 async function openStream(path: string): Promise<HostStream> {
   const name = path === "-" ? "standard input" : path;
-  const isPipe = path === "-" && !fstatSync(0).isFile();
-  const handle = isPipe
-    ? undefined
-    : await open(path === "-" ? "/dev/stdin" : path, "r").catch((e) => rethrow(name, e));
+  const pipe = await openPipe(path);
+  const handle =
+    pipe === undefined ? await open(path === "-" ? "/dev/stdin" : path, "r").catch((e) => rethrow(name, e)) : undefined;
   const found = await handle?.stat();
   if (found?.isDirectory()) {
     await handle?.close();
@@ -55,7 +68,7 @@ async function openStream(path: string): Promise<HostStream> {
     size: found?.isFile() ? found.size : undefined,
     async *chunks(options) {
       try {
-        for await (const chunk of handle === undefined ? standardInput(options?.signal) : forward(handle)) {
+        for await (const chunk of pipe !== undefined ? fromPipe(pipe, options?.signal) : forward(handle!)) {
           options?.signal?.throwIfAborted();
           yield chunk;
         }
@@ -68,7 +81,10 @@ async function openStream(path: string): Promise<HostStream> {
       if (now.size !== found.size || now.mtimeMs !== found.mtimeMs || now.ctimeMs !== found.ctimeMs)
         throw new SourceError("changed", `${name}: changed while it was read`, { path: name });
     },
-    close: async () => handle?.close(),
+    async close() {
+      if (path !== "-") pipe?.destroy();
+      await handle?.close();
+    },
   };
 }
 

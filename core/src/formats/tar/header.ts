@@ -70,7 +70,9 @@ export function assertChecksum(header: Uint8Array, offset: number, what: string)
   if (stored !== unsigned && stored !== signed)
     throw new FormatError(
       "bad-checksum",
-      `${what}: header at ${offset} has checksum ${stored ?? "that is no number"}, expected ${unsigned}`,
+      offset === 0
+        ? `${what}: is no tar archive: its first header has checksum ${stored ?? "that is no number"}, expected ${unsigned}`
+        : `${what}: header at ${offset} has checksum ${stored ?? "that is no number"}, expected ${unsigned}`,
       {
         offset,
         expected: unsigned,

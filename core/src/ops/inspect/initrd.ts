@@ -47,16 +47,23 @@ export interface InitrdReport {
   readonly problems: readonly Problem[];
 }
 
+export interface InspectInitrdOptions {
+  /** Default: true. */
+  readonly digest?: boolean;
+  /** Names it in errors. */
+  readonly what?: string;
+}
+
 export async function inspectInitrd(
   source: Source,
   { decompressors, hashes, signal }: InspectEnvironment,
-  options: { readonly digest: boolean } = { digest: true },
+  { digest = true, what = "initrd" }: InspectInitrdOptions = {},
 ): Promise<InitrdReport> {
   const problems: Problem[] = [];
   const parts: InitrdPart[] = [];
   const entries: CpioEntry[] = [];
   await attempt(problems, () =>
-    readParts(source, { decompressors, signal, candidates: MAX_CANDIDATES }, parts, entries),
+    readParts(source, { what, decompressors, signal, candidates: MAX_CANDIDATES }, parts, entries),
   );
   if (parts.length === 0 && problems[0] !== undefined) throw new FormatError(problems[0].code, problems[0].message);
   const tree = await attempt(problems, async () => cpioTree(entries));
@@ -75,7 +82,7 @@ export async function inspectInitrd(
   return {
     kind: "initrd",
     size: source.size,
-    digest: options.digest ? await digestWhole(source, hashes, signal) : null,
+    digest: digest ? await digestWhole(source, hashes, signal) : null,
     parts,
     entries: entries.length,
     files: files.length,
@@ -87,12 +94,14 @@ export async function inspectInitrd(
 }
 
 interface Tools extends Pick<InspectEnvironment, "decompressors" | "signal"> {
+  /** Names it in errors. */
+  readonly what: string;
   /** Places that may still be tried as the start of an archive; counted down. */
   candidates: number;
 }
 
 async function readParts(source: Source, tools: Tools, parts: InitrdPart[], entries: CpioEntry[]): Promise<void> {
-  const bytes = await readAll(source, MAX_SIZE, "initrd");
+  const bytes = await readAll(source, MAX_SIZE, tools.what);
   let budget = MAX_SIZE;
   let archives = 0;
   function add(found: readonly CpioEntry[]): void {
@@ -104,7 +113,7 @@ async function readParts(source: Source, tools: Tools, parts: InitrdPart[], entr
     while (at < bytes.length && bytes[at] === 0) at++;
     if (at >= bytes.length) return;
     if (parts.length === MAX_PARTS)
-      throw new UnsupportedError("cpio-parts", `initrd: more than ${MAX_PARTS} archives behind each other`);
+      throw new UnsupportedError("cpio-parts", `${tools.what}: more than ${MAX_PARTS} archives behind each other`);
     const rest = bytes.subarray(at);
     if (isPlain(rest)) {
       const { entries: found, end } = parseCpio(rest);
@@ -115,11 +124,13 @@ async function readParts(source: Source, tools: Tools, parts: InitrdPart[], entr
     }
     const compression = compressionOf(rest);
     if (compression === undefined)
-      throw new FormatError("bad-magic", `initrd: neither an archive nor compressed at ${at}`, { offset: at });
+      throw new FormatError("bad-magic", `${tools.what}: neither an archive nor compressed at ${at}`, { offset: at });
     if (compression !== "gzip" && compression !== "zstd") {
       // Where it ends cannot be known without decompressing it.
       parts.push({ offset: at, size: rest.length, compression, uncompressedSize: null, entries: null });
-      throw new UnsupportedError("compression", `initrd: ${compression} at ${at} is not implemented`, { offset: at });
+      throw new UnsupportedError("compression", `${tools.what}: ${compression} at ${at} is not implemented`, {
+        offset: at,
+      });
     }
     const { output, used } = await decompress(rest, compression, budget, tools);
     budget -= output.length;
@@ -129,7 +140,7 @@ async function readParts(source: Source, tools: Tools, parts: InitrdPart[], entr
       found = parseCpio(output).entries;
     } catch (error) {
       if (isAshlarError(error) && error.code === "bad-magic" && parts.length === 0)
-        throw new FormatError("not-an-initrd", `${compression} of something that is no cpio archive`);
+        throw new FormatError("not-an-initrd", `${tools.what}: ${compression} of something that is no cpio archive`);
       throw error;
     }
     add(found);
@@ -193,15 +204,18 @@ async function decompressAll(
   source: Source,
   compression: "gzip" | "zstd",
   limit: number,
-  { decompressors, signal }: Tools,
+  tools: Tools,
 ): Promise<Uint8Array> {
+  const { decompressors, signal } = tools;
   const open: Decompressors[keyof Decompressors] = compression === "gzip" ? decompressors.gunzip : decompressors.unzstd;
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of open(chunksOf(source, { signal }), "initrd")) {
+  for await (const chunk of open(chunksOf(source, { signal }), tools.what)) {
     size += chunk.length;
     if (size > limit)
-      throw new UnsupportedError("too-large", `initrd: unpacks to more than ${MAX_SIZE} bytes`, { expected: MAX_SIZE });
+      throw new UnsupportedError("too-large", `${tools.what}: unpacks to more than ${MAX_SIZE} bytes`, {
+        expected: MAX_SIZE,
+      });
     chunks.push(new Uint8Array(chunk)); // a true copy: the lender frees its own, and a Buffer's slice is a view
   }
   return concatBytes(...chunks);

@@ -44,7 +44,7 @@ export function inspectSource(
     case "pe":
       return inspectPe(source, what, environment);
     case "initrd":
-      return inspectInitrd(source, environment);
+      return inspectInitrd(source, environment, { what });
     case "fat":
       return inspectFat(source, environment);
   }

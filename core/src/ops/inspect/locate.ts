@@ -69,13 +69,16 @@ export async function locate(word: string, files: HostFiles, options?: ReadOptio
     const isMissing = isAshlarError(error) && (error.code === "not-found" || error.code === "not-a-directory");
     if (isMissing && reference !== undefined) return { kind: "image", reference };
     if (isAshlarError(error) && (error.code === "not-a-file" || error.code === "is-a-directory")) {
-      const layout = await directoryReference(word, files);
+      const layout = await directoryReference(word, files).catch((reason: unknown) => {
+        throw isAshlarError(reason) && reason.code === "not-a-directory" ? error : reason; // a fifo, a terminal
+      });
       if (layout !== undefined) return { kind: "image", reference: layout };
       throw new SourceError("not-an-image", `${word}: is a directory without an OCI image layout`, { path: word });
     }
     throw error;
   }
   try {
+    if (source.size === 0) throw new FormatError("not-an-image", `${word}: is empty`, { path: word });
     const kind = await recognise(source, options);
     if (kind === undefined)
       throw new FormatError(
