@@ -12,6 +12,7 @@ import { OCI_PARSERS } from "./formats/oci.ts";
 import { PACK_PARSERS } from "./formats/pack.ts";
 import { PACKAGE_PARSERS } from "./formats/packages.ts";
 import { PE_PARSERS } from "./formats/pe.ts";
+import { REGISTRY_PARSERS } from "./formats/registry.ts";
 import { RELEASE_PARSERS } from "./formats/release.ts";
 import { SELINUX_PARSERS } from "./formats/selinux.ts";
 import { SETTINGS_PARSERS } from "./formats/settings.ts";
@@ -39,4 +40,5 @@ export const PARSERS: readonly Parser[] = [
   ...PACK_PARSERS,
   ...TRUST_PARSERS,
   ...CHANNEL_PARSERS,
+  ...REGISTRY_PARSERS,
 ];

@@ -3,7 +3,7 @@
  * Pure; the host reads and writes the files and runs the helpers.
  */
 import * as v from "valibot";
-import { decodeUtf8, decodeUtf8Strict, encodeUtf8 } from "../../bytes/index.ts";
+import { decodeUtf8, decodeUtf8Strict, encodeUtf8, oneLine } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { type Credentials, encodeBase64 } from "./credentials.ts";
 import { DOCKER_HUB, type RepositoryName } from "./reference.ts";
@@ -89,7 +89,10 @@ function checkFile(bytes: Uint8Array, what: string): v.InferOutput<typeof File> 
   }
   const file = v.safeParse(File, document);
   if (!file.success)
-    throw new FormatError("bad-auth-file", `${what}: is no file of credentials (${v.getDotPath(file.issues[0])})`);
+    throw new FormatError(
+      "bad-auth-file",
+      `${what}: is no file of credentials (${oneLine(v.getDotPath(file.issues[0]) ?? "document")})`,
+    );
   return file.output;
 }
 
@@ -164,5 +167,9 @@ export function editAuthFile(
     const auth = encodeBase64(encodeUtf8(`${username}:${password}`));
     auths[key] = { auth, ...(identityToken === undefined ? {} : { identitytoken: identityToken }) };
   }
-  return encodeUtf8(`${JSON.stringify({ ...document, auths }, null, "\t")}\n`);
+  try {
+    return encodeUtf8(`${JSON.stringify({ ...document, auths }, null, "\t")}\n`);
+  } catch {
+    throw new FormatError("bad-auth-file", `${what}: nests too deep to be written again`); // V8 reads deeper than it writes
+  }
 }

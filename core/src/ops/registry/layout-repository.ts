@@ -248,7 +248,12 @@ function enter(
   }
   const isListed = tag === undefined && isEntered;
   if (!isListed) kept.push({ ...entry, ...(tag === undefined ? {} : { annotations: { [REF_NAME]: tag } }) });
-  const bytes = encodeUtf8(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, ...document, manifests: kept }));
+  let bytes: Uint8Array;
+  try {
+    bytes = encodeUtf8(JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, ...document, manifests: kept }));
+  } catch {
+    throw new FormatError("bad-index", `${what}: nests too deep to be written again`); // V8 reads deeper than it writes
+  }
   if (bytes.length > MAX_DOCUMENT_SIZE)
     throw new FormatError("too-large", `${what}: would have ${bytes.length} bytes, more than ${MAX_DOCUMENT_SIZE}`);
   return bytes;

@@ -72,7 +72,7 @@ export function parseRegistriesConf(bytes: Uint8Array, what: string): RegistryRu
     throw new UnsupportedError("registries-conf-version", `${what}: the form with [registries.…] is not supported`);
   const file = v.safeParse(RawFile, document);
   if (!file.success) {
-    const place = v.getDotPath(file.issues[0]) ?? "document";
+    const place = oneLine(v.getDotPath(file.issues[0]) ?? "document");
     throw new FormatError("bad-registries-conf", `${what}: ${place}: expected ${file.issues[0].expected}`);
   }
   return file.output.registry.map((raw) => {

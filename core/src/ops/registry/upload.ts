@@ -162,7 +162,11 @@ class Upload {
       response = await this.send({
         method: "PATCH",
         target: session,
-        headers: { "content-type": "application/octet-stream", "content-range": `${start}-${end - 1}` },
+        headers: {
+          "content-type": "application/octet-stream",
+          // All at once goes without, as Docker sends it: that every registry takes.
+          ...(end - start === this.content.size ? {} : { "content-range": `${start}-${end - 1}` }),
+        },
         body: { size: end - start, chunks: () => this.read(start, end) },
         once: true,
       });
