@@ -161,6 +161,30 @@ test("two runs into the same directory at the same time: one wins, the other say
   }
 });
 
+test("runs of different images under one name: what is there at the end is of one of them", async () => {
+  const layouts = ["one", "two"].map((name) => join(folder, `race-${name}`));
+  const wholes: Record<string, string>[] = [];
+  for (const layout of layouts) {
+    await sampleLayout(layout, { layers: [{ tar: tarBytes([{ name: "name", content: layout }]) }] });
+    await runOk(["seal", `oci:${layout}`, "-o", `${layout}-whole`, "--quiet"]);
+    wholes.push(digests(`${layout}-whole`));
+  }
+  for (const flags of [[], ["--overwrite"]]) {
+    const out = output();
+    const runs = [...layouts, ...layouts].map((layout) =>
+      run(["seal", `oci:${layout}`, "-o", out, "--quiet", ...flags]),
+    );
+    const results = await Promise.all(runs);
+    for (const { status, stderr } of results) if (status !== 0) assertOneLine(stderr, /exists already/);
+    assert.equal(results.filter(({ status }) => status === 0).length, flags.length === 0 ? 1 : 4);
+    const found = JSON.stringify(digests(out));
+    assert.ok(
+      wholes.some((whole) => JSON.stringify(whole) === found),
+      found,
+    );
+  }
+});
+
 test("a run that extracts and is interrupted leaves the directory as it was", async () => {
   const out = output();
   const child = startAshlar(["extract", join(folder, "expected/sample_1.root.erofs"), out, "--quiet"]);

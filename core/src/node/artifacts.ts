@@ -1,19 +1,32 @@
 /** Artifacts in a directory: written in a hidden one beside their final place, flushed, then renamed. */
-import { lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SinkError } from "../errors/index.ts";
 import type { ResumableStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
 import { createFile, makeDirectories, type OutputFile, reopenFile } from "./files.ts";
 import { claimLeftover, newPartialName, removeLeftovers } from "./leftovers.ts";
+import { loadTakeLock } from "./native.ts";
 
-async function syncDirectory(path: string): Promise<void> {
+/** Milliseconds between two looks at whether another run has done, and how many looks there are: a minute of them. */
+const LOCK_PAUSE = 20;
+const LOCK_TRIES = 3000;
+
+/**
+ * Opens a directory for naming what is in it, alone: of two runs at the same time no artifacts may be mixed. Where the
+ * machine has no locks, the caller's checks have to do.
+ */
+async function lockDirectory(path: string): Promise<FileHandle> {
   const handle = await open(path, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+  const takeLock = loadTakeLock();
+  for (let tries = 0; takeLock?.(handle.fd) === false; tries++) {
+    if (tries === LOCK_TRIES) {
+      await handle.close();
+      throw new SinkError("busy", `${path}: another run has been publishing there for a minute`, { path });
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE));
   }
+  return handle;
 }
 
 export interface ArtifactOptions {
@@ -86,7 +99,10 @@ export async function openArtifacts(
       for (const file of files.values()) await file.sync();
       for (const file of files.values()) await file.close(); // some file systems only now say what went wrong
       const named: string[] = [];
+      let lock: FileHandle | undefined;
       try {
+        lock = await lockDirectory(directory);
+        for (const name of files.keys()) await refuseExisting(name); // another run may have published meanwhile
         const last = [...files.keys()].at(-1); // of what is replaced, the sign of completeness goes first
         if (overwrite && last !== undefined) await rm(join(directory, last), { force: true });
         for (const name of files.keys()) {
@@ -95,10 +111,12 @@ export async function openArtifacts(
         }
         await rmdir(partial);
         if (resume) await removeLeftovers(directory);
-        await syncDirectory(directory);
+        await lock.sync();
+        await lock.close();
       } catch (error) {
         // The sign of completeness goes first here too.
         for (const path of named.reverse()) await rm(path, { force: true }).catch(() => undefined);
+        await lock?.close().catch(() => undefined);
         throw writeFailure(directory, error);
       }
       files.clear();

@@ -72,6 +72,29 @@ export function loadSeekData(): SeekData | undefined {
   }
 }
 
+/** flock(2). */
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+const EWOULDBLOCK = 11;
+
+/**
+ * Takes the only lock on what is open under `descriptor`; false where somebody else has it. It goes with the descriptor,
+ * however the process ends. What cannot be locked is taken for locked.
+ */
+export type TakeLock = (descriptor: number) => boolean;
+
+/** Undefined where the machine has no such call. */
+export function loadTakeLock(): TakeLock | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const flock = koffi.load("libc.so.6").func("int flock(int descriptor, int operation)");
+    return (descriptor) => flock(descriptor, LOCK_EX | LOCK_NB) === 0 || koffi.errno() !== EWOULDBLOCK;
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** Loads the port; undefined where the machine has none. */
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;
