@@ -5,10 +5,9 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { generateKey, openRegistries } from "../../core/src/node/index.ts";
-import { pushRelease } from "../support/channels.ts";
+import { generateKey } from "../../core/src/node/index.ts";
 import { missingPeers, startRegistry } from "../support/registry.ts";
-import { isRoot, type RunOptions, run, workFolder } from "../support/samples.ts";
+import { isRoot, type RunOptions, run, sampleLayout, workFolder } from "../support/samples.ts";
 
 const skip = isRoot || process.env["CI"] ? missingPeers("go-registry") : "network namespaces need root";
 
@@ -27,20 +26,26 @@ test("a channel in a closed network", { skip }, async (t) => {
   const outside = await startRegistry(t, { kind: "go" });
   const wrapper = await closedNetwork(t);
   const inside = await startRegistry(t, { kind: "go", wrapper });
-  const registries = openRegistries({ tlsVerify: false, environment: {} });
-  t.after(() => registries.close());
-  const repository = await registries.open({ host: outside.host, repository: "os" });
   const keys = ["root", "targets", "online"];
-  for (const name of keys)
-    writeFileSync(join(folder, `${name}.key`), (await generateKey("ed25519", undefined, name)).privatePem);
-  const digest = await pushRelease(repository, { version: "1" });
-  await pushRelease(repository, { version: "2" });
+  for (const name of [...keys, "release"]) {
+    const { privatePem, publicPem } = await generateKey("ed25519", undefined, name);
+    writeFileSync(join(folder, `${name}.key`), privatePem);
+    writeFileSync(join(folder, `${name}.pub`), publicPem);
+  }
 
   const ok = async (args: readonly string[], options: RunOptions = {}): Promise<string> => {
     const { status, stdout, stderr } = await run(args, { cwd: folder, env: {}, ...options });
     assert.equal(status, 0, `ashlar ${args.join(" ")}: ${stdout}${stderr}`);
     return stdout;
   };
+  for (const version of ["1", "2"]) {
+    const labels = { "org.opencontainers.image.title": "os", "org.opencontainers.image.version": version };
+    await sampleLayout(join(folder, version), { labels });
+    await ok(["seal", `oci:${version}`, "-o", version, "--quiet"]);
+    const where = [`${outside.host}/os:${version}`, "--no-tls-verify", "--quiet"];
+    await ok(["push", `${version}/os_${version}.release.json`, ...where]);
+    await ok(["sign", ...where, "--key", "release.key"]);
+  }
   const stable = `${outside.host}/os:stable`;
   const made = keys.flatMap((name) => [`--${name}-key`, `${name}.key`]);
   await ok(["channel", "init", stable, "--product", "os", ...made, "--no-tls-verify"]);
@@ -59,7 +64,11 @@ test("a channel in a closed network", { skip }, async (t) => {
   await ok(["channel", "check", local, ...check, "--version", "2"], closed);
   // The releases came along, and a copy is a channel of its own: it can be refreshed and changed where it is.
   await ok(["channel", "refresh", local, "--root", "root.json", "--key", "online.key", "--no-tls-verify"], closed);
-  await ok(["channel", "add", local, `${inside.host}/mirror/os@${digest}`, "--rollout", "0%", ...signing], closed);
+  const { decision } = JSON.parse(newer.stdout) as { decision: { release: { manifest: { digest: string } } } };
+  const release = `${inside.host}/mirror/os@${decision.release.manifest.digest}`;
+  await ok(["channel", "add", local, release, "--rollout", "0%", ...signing], closed);
+  await ok(["verify", release, "--key", "release.pub", "--identity", `${outside.host}/os`, "--no-tls-verify"], closed);
+  assert.equal(await ok(["cat", release, "/etc/motd", "--no-tls-verify"], closed), "hello\n");
   // From the file itself, too.
   await ok(["channel", "show", "oci-archive:site.tar:stable", "--root", "root.json"], closed);
   const away = await run(["channel", "check", stable, ...check, "--version", "1"], { cwd: folder, env: {}, ...closed });

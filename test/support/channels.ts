@@ -25,6 +25,7 @@ import {
   readChannel,
   signDraft,
 } from "../../core/src/ops/channel/index.ts";
+import { MANIFEST_TYPE, RECIPE_TYPE, RELEASE_TYPE } from "../../core/src/ops/publish/index.ts";
 import { encodeRelease, type Release } from "../../core/src/ops/release/index.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
 
@@ -102,17 +103,16 @@ export async function pushRelease(repository: Repository, facts: ReleaseFacts, t
     artifacts: [],
   };
   const bytes = encodeRelease(release);
+  const recipe = { mediaType: RECIPE_TYPE, digest: digestOf(nodeHashes, new Uint8Array(1)), size: 1 };
+  await repository.putBlob({ ...recipe, annotations: {} }, bytesSource(new Uint8Array(1)));
   const config = { mediaType: RELEASE_TYPE, digest: digestOf(nodeHashes, bytes), size: bytes.length };
   await repository.putBlob({ ...config, annotations: {} }, bytesSource(bytes));
   return putJson(
     repository,
-    { schemaVersion: 2, mediaType: MANIFEST_TYPE, artifactType: RELEASE_TYPE, config, layers: [] },
+    { schemaVersion: 2, mediaType: MANIFEST_TYPE, artifactType: RELEASE_TYPE, config, layers: [recipe] },
     tag,
   );
 }
-
-const RELEASE_TYPE = "application/vnd.ashlar.release.v1+json";
-const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
 
 export async function putJson(
   repository: Repository,

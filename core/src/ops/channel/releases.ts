@@ -1,31 +1,17 @@
 /** Between a channel and the releases it points to: what a release says of itself, and what a copy must take along. */
 import { PolicyError } from "../../errors/index.ts";
-import {
-  type Descriptor,
-  parseArtifactManifest,
-  parseIndex,
-  type Repository,
-  readBlob,
-  type Selector,
-} from "../../formats/oci/index.ts";
+import { type Descriptor, parseArtifactManifest, type Repository, type Selector } from "../../formats/oci/index.ts";
 import type { Hashes } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
-import { parseRelease } from "../release/index.ts";
+import { readStoredRelease, releasesIn } from "../publish/index.ts";
 import { type ChannelDocuments, isChannel, readDocuments } from "./state.ts";
-import type { ChannelRelease } from "./view.ts";
-import { releaseOf } from "./view.ts";
-
-const RELEASE_ARTIFACT_TYPE = "application/vnd.ashlar.release.v1+json";
-const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
-
-/** Manifests of an index that are looked at. */
-const MAX_ARCHITECTURES = 32;
+import { type ChannelRelease, releaseOf } from "./view.ts";
 
 export type DescribedRelease = Pick<ChannelRelease, "product" | "architecture" | "version" | "rootHash" | "manifest">;
 
 /**
- * The release that `selector` means, or one for each architecture of an index. The tag is resolved once. Errors:
- * PolicyError `not-a-release`; those of manifests and of release.json; IntegrityError.
+ * The release that `selector` means, or one for each architecture of an index. The tag is resolved once. Errors: those of
+ * `releasesIn` and `readStoredRelease`; PolicyError `no-identity` for content that is no system.
  */
 export async function describeReleases(
   repository: Repository,
@@ -33,40 +19,17 @@ export async function describeReleases(
   hashes: Hashes,
   options: ReadOptions = {},
 ): Promise<DescribedRelease[]> {
-  const descriptor = await repository.resolve(selector, options);
-  if (descriptor.mediaType !== INDEX_TYPE) return [await describeRelease(repository, descriptor, hashes, options)];
-  const what = `${repository.name}: index`;
-  const { manifests } = parseIndex(await readBlob(repository, descriptor, hashes, what, options), what);
-  if (manifests.length === 0 || manifests.length > MAX_ARCHITECTURES)
-    throw new PolicyError("not-a-release", `${what} ${descriptor.digest} has ${manifests.length} manifests`);
-  const releases: DescribedRelease[] = [];
-  for (const manifest of manifests) releases.push(await describeRelease(repository, manifest, hashes, options));
-  return releases;
-}
-
-async function describeRelease(
-  repository: Repository,
-  descriptor: Descriptor,
-  hashes: Hashes,
-  options: ReadOptions,
-): Promise<DescribedRelease> {
-  const what = `${repository.name}: manifest ${descriptor.digest}`;
-  const manifest = parseArtifactManifest(await readBlob(repository, descriptor, hashes, what, options), what);
-  if (manifest.artifactType !== RELEASE_ARTIFACT_TYPE)
-    throw new PolicyError(
-      "not-a-release",
-      `${what} is ${JSON.stringify(manifest.artifactType.slice(0, 120))}, no release`,
-      { expected: RELEASE_ARTIFACT_TYPE, actual: manifest.artifactType },
-    );
-  const config = await readBlob(repository, manifest.config, hashes, `${what}: release.json`, options);
-  const { imageId, imageVersion, architecture, rootHash } = parseRelease(config, `${what}: release.json`);
-  if (imageId === undefined || imageVersion === undefined || architecture === undefined)
-    throw new PolicyError(
-      "not-a-release",
-      `${what}: has no image id, version or architecture: no channel can offer it`,
-    );
-  const { mediaType, digest, size } = descriptor;
-  return { product: imageId, architecture, version: imageVersion, rootHash, manifest: { mediaType, digest, size } };
+  const start = await repository.resolve(selector, options);
+  const described: DescribedRelease[] = [];
+  for (const descriptor of await releasesIn(repository, start, hashes, options)) {
+    const { release } = await readStoredRelease(repository, descriptor, { hashes, signal: options.signal });
+    const { imageId: product, imageVersion: version, architecture, rootHash } = release;
+    const { mediaType, digest, size } = descriptor;
+    if (product === undefined || version === undefined || architecture === undefined)
+      throw new PolicyError("no-identity", `${repository.name}: ${digest} has no image id, version or architecture`);
+    described.push({ product, architecture, version, rootHash, manifest: { mediaType, digest, size } });
+  }
+  return described;
 }
 
 /** The manifests that a channel points to; in its own repository. */

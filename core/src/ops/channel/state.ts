@@ -7,6 +7,7 @@ import { FormatError, PolicyError, SourceError } from "../../errors/index.ts";
 import {
   type ArtifactManifest,
   type Descriptor,
+  OCI_MANIFEST,
   parseArtifactManifest,
   type Repository,
   readBlob,
@@ -44,7 +45,6 @@ export interface ReadChannelOptions extends ReadOptions {
   readonly fromRoot?: number | undefined;
 }
 
-const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
 const TITLE = "org.opencontainers.image.title";
 const EMPTY_CONFIG = /* @__PURE__ */ encodeUtf8("{}");
 
@@ -68,7 +68,7 @@ export async function readChannel(
 ): Promise<ChannelState> {
   const descriptor = await repository.resolve(selector, options);
   const what = `${repository.name}: channel`;
-  if (descriptor.mediaType !== MANIFEST_TYPE) throw notChannel(what, descriptor.mediaType);
+  if (descriptor.mediaType !== OCI_MANIFEST) throw notChannel(what, descriptor.mediaType);
   const bytes = await readBlob(repository, descriptor, hashes, what, options);
   const documents = await readDocuments(repository, parseArtifactManifest(bytes, what), hashes, what, options);
   return { digest: descriptor.digest, ...documents };
@@ -208,14 +208,14 @@ export async function writeChannel(
   const bytes = encodeUtf8(
     JSON.stringify({
       schemaVersion: 2,
-      mediaType: MANIFEST_TYPE,
+      mediaType: OCI_MANIFEST,
       artifactType: CHANNEL_ARTIFACT_TYPE,
       config: written(config),
       layers: layers.map(written),
       annotations: { [TITLE]: `${root.signed.ashlar.product} ${root.signed.ashlar.name}` },
     }),
   );
-  const manifest = blobOf(MANIFEST_TYPE, bytes, hashes).descriptor;
+  const manifest = blobOf(OCI_MANIFEST, bytes, hashes).descriptor;
   assertUnmoved(await tagDigest(repository, tag, options), options.replaces, repository, tag);
   await repository.putManifest(manifest, bytes, tag, options);
   assertUnmoved(await tagDigest(repository, tag, options), manifest.digest, repository, tag);
