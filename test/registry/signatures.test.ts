@@ -267,6 +267,14 @@ for (const kind of KINDS) {
     assert.match(verified.stdout, new RegExp(`^ok {4}release: .*root hash ${release.release.rootHash}`, "m"));
     assert.match(verified.stdout, /^ok {4}provenance: by https:\/\/ci\.example\/os, from 1 input/m);
     assert.match(verified.stdout, /^ok {4}root: hash tree: \d+ blocks match/m);
+    const pull = (...flags: readonly string[]) =>
+      run(["pull", rig.at("os"), "-o", join(folder, `${kind}-pulled`), "--quiet", ...rig.ashlar, ...flags], {
+        env: rig.env,
+      });
+    refused(await pull("--verify-key", other.pub), /not by|another key/);
+    assert.equal(existsSync(join(folder, `${kind}-pulled`)), false);
+    const pulled = await pull("--verify-key", ours.pub);
+    assert.equal(pulled.status, 0, pulled.stderr);
     const attested = await cosign.ok(
       ["verify-attestation", "--key", ours.pub, "--type", "slsaprovenance1", ...COSIGN_VERIFY, rig.at("os")],
       { env: rig.env },

@@ -94,6 +94,19 @@ test("a policy is read strictly: what is not understood is no permission", () =>
       JSON.stringify(policy),
     );
   assert.throws(() => parsePolicy(encodeUtf8("{"), "policy.json"), { code: "bad-json" });
+  for (const text of [
+    '{"default":[{"type":"reject"}],"default":[{"type":"insecureAcceptAnything"}]}',
+    '{"default":[{"type":"reject"}],"transports":{"docker":{"a":[{"type":"reject"}],"b":[{"type":"reject"}],"\\u0061":[{"type":"reject"}]}}}',
+    '{"default":[{"type":"reject","type":"insecureAcceptAnything"}]}',
+  ])
+    assert.throws(() => parsePolicy(encodeUtf8(text), "policy.json"), {
+      code: "bad-policy",
+      message: /is there twice/,
+    });
+  parse({
+    default: [{ type: "sigstoreSigned", keyPath: '"type": "type":' }],
+    transports: { a: { "": reject }, b: { "": reject } },
+  });
 });
 
 test("requirements that are not implemented are refused by name, where an image falls under them", async () => {

@@ -1,8 +1,9 @@
 import { buildCommand } from "@stricli/core";
 import { parseText } from "../parse.ts";
 import { jsonFlag, type ProgressFlags, quietFlag, type ReleaseFlags, releaseFlags, workersFlag } from "./flags.ts";
+import { type SourceTrustFlags, sourceTrustFlags } from "./trust-flags.ts";
 
-export interface PullFlags extends ProgressFlags, ReleaseFlags {
+export interface PullFlags extends ProgressFlags, ReleaseFlags, SourceTrustFlags {
   readonly output: string;
   readonly overwrite: boolean;
   readonly workers?: number | undefined;
@@ -19,6 +20,7 @@ export const pullCommand = buildCommand({
         placeholder: "DIR",
       },
       overwrite: { kind: "boolean", brief: "Replace artifacts that exist", default: false },
+      ...sourceTrustFlags,
       ...releaseFlags,
       workers: workersFlag,
       json: jsonFlag,
@@ -40,6 +42,7 @@ export const pullCommand = buildCommand({
       "run again with the same directory. REF may also be the container image that one release was made from.",
       "",
       "  ashlar pull docker://registry.example/my-os:1 -o out",
+      "  ashlar pull registry.example/my-os:1 -o out --verify-key release.pub",
       "  ashlar pull registry.example/my-os@sha256:… -o out --platform linux/arm64",
     ].join("\n"),
   },

@@ -2,13 +2,15 @@ import { tmpdir } from "node:os";
 import { FormatError, isAshlarError } from "@ashlar/core/errors";
 import { decompressFrame, fileScratch, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import type { ResumableStore } from "@ashlar/core/ops";
-import { type PulledRelease, pullRelease, resolveRelease } from "@ashlar/core/ops/publish";
+import { type PulledRelease, pullRelease } from "@ashlar/core/ops/publish";
 import type { ReleaseFlags } from "../commands/flags.ts";
 import type { PullFlags } from "../commands/pull.ts";
+import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { printMade } from "../output/release.ts";
 import { inSession, type Session } from "./session.ts";
 import { hostRepositories, platformOf, repositoryReference } from "./stored-releases.ts";
 import { blockHasher } from "./tools.ts";
+import { admittedRelease } from "./trust.ts";
 
 /**
  * Pulls the release that `word` means.
@@ -17,9 +19,11 @@ import { blockHasher } from "./tools.ts";
 export async function pullTo(
   openStore: () => Promise<ResumableStore>,
   word: string,
-  flags: ReleaseFlags & { readonly tmpdir?: string | undefined; readonly workers?: number | undefined },
-  { reporter, signal }: Session,
+  flags: ReleaseFlags &
+    SourceTrustFlags & { readonly tmpdir?: string | undefined; readonly workers?: number | undefined },
+  session: Session,
 ): Promise<PulledRelease> {
+  const { reporter, signal } = session;
   const reference = await repositoryReference(word);
   if (reference === undefined)
     throw new FormatError(
@@ -29,8 +33,7 @@ export async function pullTo(
   await using hasher = blockHasher(flags.workers);
   const repository = await hostRepositories(flags, signal).open(reference);
   try {
-    const options = { platform: platformOf(flags), signal };
-    const descriptor = await resolveRelease(repository, reference, nodeHashes, options);
+    const descriptor = await admittedRelease(repository, reference, platformOf(flags), flags, session);
     return await pullRelease(repository, descriptor, await openStore(), {
       hashes: nodeHashes,
       blockHasher: hasher,

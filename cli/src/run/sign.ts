@@ -15,8 +15,8 @@ import {
 import { readAll } from "@ashlar/core/source";
 import type { SignFlags } from "../commands/sign.ts";
 import { passwordSource } from "./password.ts";
-import { withRepository } from "./repositories.ts";
 import { inSession, type Session } from "./session.ts";
+import { mustBeInRepository, withRepository } from "./stored-releases.ts";
 import { trustEnvironment } from "./trust.ts";
 
 async function openSigner(flags: SignFlags, session: Session): Promise<Signer> {
@@ -49,10 +49,11 @@ async function attachProvenance(
 }
 
 export function runSign(flags: SignFlags, word: string): Promise<void> {
-  return inSession(flags, (session) =>
-    withRepository(word, flags, session, async (repository, reference) => {
-      if (reference.transport === "oci-archive")
-        throw new UnsupportedError("read-only", `${word}: an archive is not changed in place`);
+  return inSession(flags, async (session) => {
+    const reference = await mustBeInRepository(word);
+    if (reference.transport === "oci-archive")
+      throw new UnsupportedError("read-only", `${word}: an archive is not changed in place`);
+    await withRepository(reference, flags, session.signal, async (repository) => {
       const environment = trustEnvironment(session);
       const signer = await openSigner(flags, session);
       const subject = await repository.resolve(reference, environment);
@@ -83,6 +84,6 @@ export function runSign(flags: SignFlags, word: string): Promise<void> {
       for (const { what, result } of results)
         session.print(`${what}: ${result === "added" ? "signed" : "was signed by this key before"}`);
       session.print(`${subject.digest}: by ${describeKey(signer.publicKey)}`);
-    }),
-  );
+    });
+  });
 }

@@ -1,7 +1,7 @@
 /** Repositories and the releases in them, as the commands open them. */
 import { tmpdir } from "node:os";
-import { isAshlarError } from "@ashlar/core/errors";
-import { type Platform, parsePlatform } from "@ashlar/core/formats/oci";
+import { FormatError, isAshlarError } from "@ashlar/core/errors";
+import { type Platform, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
 import type { BlockHasher } from "@ashlar/core/hash";
 import { decompressFrame, fileScratch, nodeHashes, openFile, openLocation, openRegistries } from "@ashlar/core/node";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
@@ -100,4 +100,29 @@ export async function withRelease<T>(
   } finally {
     await stored.close();
   }
+}
+
+/** Runs `work` with the repository that a reference is in, closes everything. Archives are only read. */
+export async function withRepository<T>(
+  reference: Reference,
+  flags: RegistryFlags,
+  signal: AbortSignal,
+  work: (repository: Repository) => Promise<T>,
+): Promise<T> {
+  const repository = await hostRepositories(flags, signal).open(reference);
+  try {
+    return await work(repository);
+  } finally {
+    await repository.close();
+  }
+}
+
+/** Of commands that take nothing else. Throws FormatError `bad-reference`. */
+export async function mustBeInRepository(word: string): Promise<Reference> {
+  const reference = await repositoryReference(word);
+  if (reference !== undefined) return reference;
+  throw new FormatError(
+    "bad-reference",
+    `${word}: is nothing in a repository; expected docker://, oci: or oci-archive:`,
+  );
 }

@@ -1,5 +1,8 @@
 /** What the flags say about whom to trust. */
 import { realpath } from "node:fs/promises";
+import { isAshlarError } from "@ashlar/core/errors";
+import type { Descriptor, Platform, Repository, Selector } from "@ashlar/core/formats/oci";
+import type { Digest } from "@ashlar/core/hash";
 import {
   loadPolicyKey,
   nodeHashes,
@@ -9,7 +12,8 @@ import {
   readPublicKey,
   usesSigstoreAttachments,
 } from "@ashlar/core/node";
-import type { Admission } from "@ashlar/core/ops/image";
+import type { Admission, Reference } from "@ashlar/core/ops/image";
+import { releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
 import {
   type AcceptedSignature,
   admissionBy,
@@ -83,4 +87,53 @@ export async function sourceAdmission(flags: SourceTrustFlags, session: Session)
 export function describeSignature({ key, form, signedName }: AcceptedSignature): string {
   const name = signedName === undefined ? "without a name" : `as ${signedName}`;
   return `signed by ${describeKey(key)} ${name} (${form === "classic" ? "simple signing" : "sigstore bundle"})`;
+}
+
+/** What a name means, resolved once: a signature must be on one of `digests`. */
+export interface ResolvedForTrust {
+  readonly start: Descriptor;
+  /** The release that the name means; undefined where it means something else, such as a container image. */
+  readonly release: Descriptor | undefined;
+  readonly digests: readonly Digest[];
+}
+
+export async function resolveForTrust(
+  repository: Repository,
+  selector: Selector,
+  platform: Platform | undefined,
+  signal: AbortSignal,
+): Promise<ResolvedForTrust> {
+  const start = await repository.resolve(selector, { signal });
+  try {
+    await releasesIn(repository, start, nodeHashes, { signal });
+  } catch (error) {
+    if (!isAshlarError(error) || error.code !== "not-a-release") throw error;
+    return { start, release: undefined, digests: [start.digest] };
+  }
+  const release = await resolveRelease(repository, { digest: start.digest }, nodeHashes, { platform, signal });
+  return { start, release, digests: [...new Set([start.digest, release.digest])] };
+}
+
+/**
+ * The release that a reference means, when the flags accept it. Where it means a container image, that one's signature
+ * says nothing of the release made from it: the release itself must be signed.
+ */
+export async function admittedRelease(
+  repository: Repository,
+  reference: Reference,
+  platform: Platform | undefined,
+  flags: SourceTrustFlags,
+  session: Session,
+): Promise<Descriptor> {
+  const { signal } = session;
+  const admit = await sourceAdmission(flags, session);
+  if (admit === undefined) return resolveRelease(repository, reference, nodeHashes, { platform, signal });
+  const { start, release, digests } = await resolveForTrust(repository, reference, platform, signal);
+  if (release !== undefined) {
+    await admit({ reference, repository, digests });
+    return release;
+  }
+  const referring = await resolveRelease(repository, { digest: start.digest }, nodeHashes, { platform, signal });
+  await admit({ reference, repository, digests: [referring.digest] });
+  return referring;
 }

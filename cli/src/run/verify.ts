@@ -1,12 +1,12 @@
 import { tmpdir } from "node:os";
 import process from "node:process";
 import { isAshlarError, PolicyError, UnsupportedError } from "@ashlar/core/errors";
-import { type Descriptor, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
+import type { Descriptor, Repository } from "@ashlar/core/formats/oci";
 import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openArtifacts, openFile } from "@ashlar/core/node";
 import type { Artifact } from "@ashlar/core/ops";
 import type { Reference } from "@ashlar/core/ops/image";
 import { type ContentKind, recognise } from "@ashlar/core/ops/inspect";
-import { pullRelease, readStoredRelease, releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
+import { pullRelease, readStoredRelease } from "@ashlar/core/ops/publish";
 import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
 import {
   type AcceptedSignature,
@@ -27,10 +27,10 @@ import { readAll } from "@ashlar/core/source";
 import type { VerifyFlags } from "../commands/verify.ts";
 import { EXIT } from "../exit-codes.ts";
 import { isReleaseFile, openArtifact } from "./images.ts";
-import { isRepositoryWord, withRepository } from "./repositories.ts";
 import { Failed, inSession, type Session } from "./session.ts";
+import { platformOf, repositoryReference, withRepository } from "./stored-releases.ts";
 import { blockHasher } from "./tools.ts";
-import { describeSignature, trustEnvironment, trustsOf } from "./trust.ts";
+import { describeSignature, resolveForTrust, trustEnvironment, trustsOf } from "./trust.ts";
 
 /** What is in a repository is verified with who signed it. */
 interface SignedVerification extends Verification {
@@ -85,23 +85,6 @@ const NAMES: Readonly<Record<ContentKind, string>> = {
   verity: "a hash device",
 };
 
-/** The release that `start` is or holds; undefined where it is something else, such as a container image. */
-async function releaseAt(
-  repository: Repository,
-  start: Descriptor,
-  { platform }: VerifyFlags,
-  { signal }: Session,
-): Promise<Descriptor | undefined> {
-  try {
-    await releasesIn(repository, start, nodeHashes, { signal });
-  } catch (error) {
-    if (isAshlarError(error) && error.code === "not-a-release") return undefined;
-    throw error;
-  }
-  const wanted = platform === undefined ? undefined : parsePlatform(platform);
-  return resolveRelease(repository, { digest: start.digest }, nodeHashes, { platform: wanted, signal });
-}
-
 /** What is signed is resolved once; everything after that goes by digest. */
 async function verifyStored(
   repository: Repository,
@@ -113,9 +96,9 @@ async function verifyStored(
   const trusts = await trustsOf(flags);
   if (trusts.length === 0)
     throw new PolicyError("no-trust", `${reference.path}: say whose signature counts, by --key or --policy`);
-  const start = await repository.resolve(reference, session);
-  const descriptor = await releaseAt(repository, start, flags, session);
-  const digests = [...new Set([start.digest, ...(descriptor === undefined ? [] : [descriptor.digest])])];
+  const { signal } = session;
+  const resolved = await resolveForTrust(repository, reference, platformOf(flags), signal);
+  const { start, release: descriptor, digests } = resolved;
   const signatures: AcceptedSignature[] = [];
   const keys: PublicKey[] = [];
   for (const trust of trusts) {
@@ -162,7 +145,9 @@ async function checkProvenance(
     return [{ name: "provenance", ok: true, message: `by ${builder}, from ${inputs}, about every artifact` }];
   } catch (error) {
     if (!isAshlarError(error) || error.kind === "SourceError") throw error;
-    return error.code === "unsigned" ? [] : [{ name: "provenance", ok: false, message: error.message }];
+    // Others may say what they like about the release; it is not asked for, and does not count.
+    if (error.code === "unsigned" || error.code === "wrong-key") return [];
+    return [{ name: "provenance", ok: false, message: error.message }];
   }
 }
 
@@ -197,11 +182,13 @@ export function runVerify(flags: VerifyFlags, word: string): Promise<void> {
   return inSession(flags, async (session) => {
     await using hasher = blockHasher(flags.workers);
     const environment = { hashes: nodeHashes, blockHasher: hasher, reporter: session.reporter, signal: session.signal };
-    const result: SignedVerification = isRepositoryWord(word)
-      ? await withRepository(word, flags, session, (repository, reference) =>
-          verifyStored(repository, reference, flags, session, environment),
-        )
-      : await verifyFile(word, flags, environment);
+    const reference = await repositoryReference(word);
+    const result: SignedVerification =
+      reference === undefined
+        ? await verifyFile(word, flags, environment)
+        : await withRepository(reference, flags, session.signal, (repository) =>
+            verifyStored(repository, reference, flags, session, environment),
+          );
     if (!result.ok) process.exitCode = EXIT.IntegrityError; // before a reader of the output may go away
     if (flags.json) session.printJson({ schema: "ashlar.verify/v1", subject: word, ...forJson(result) });
     else {

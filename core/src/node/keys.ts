@@ -10,7 +10,6 @@ import {
   scrypt,
 } from "node:crypto";
 import { promisify } from "node:util";
-import { xsalsa20poly1305 } from "@noble/ciphers/salsa.js";
 import { encodeUtf8 } from "../bytes/index.ts";
 import { FormatError, PolicyError } from "../errors/index.ts";
 import {
@@ -58,6 +57,7 @@ function deriveKey(password: Uint8Array, salt: Uint8Array, { N, r, p }: ScryptPa
 async function decrypt(bytes: Uint8Array, what: string, password: Uint8Array): Promise<Uint8Array> {
   const { kdf, salt, nonce, ciphertext } = parseEncryptedKey(bytes, what);
   const key = await deriveKey(password, salt, kdf);
+  const { xsalsa20poly1305 } = await import("@noble/ciphers/salsa.js"); // few commands open keys
   try {
     return xsalsa20poly1305(Uint8Array.from(key), nonce).decrypt(ciphertext);
   } catch (cause) {
@@ -161,6 +161,7 @@ async function encrypt(der: Uint8Array, password: Uint8Array): Promise<Uint8Arra
   const salt = Uint8Array.from(randomBytes(SALT_SIZE));
   const nonce = Uint8Array.from(randomBytes(NONCE_SIZE));
   const key = await deriveKey(password, salt, DEFAULT_KDF);
+  const { xsalsa20poly1305 } = await import("@noble/ciphers/salsa.js");
   const ciphertext = xsalsa20poly1305(Uint8Array.from(key), nonce).encrypt(der);
   return encodeEncryptedKey({ kdf: DEFAULT_KDF, salt, nonce, ciphertext });
 }

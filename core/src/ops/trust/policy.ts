@@ -4,7 +4,7 @@
  * implemented is refused when an image falls under it, not before.
  */
 import * as v from "valibot";
-import { fromBase64, oneLine } from "../../bytes/index.ts";
+import { decodeUtf8, fromBase64, oneLine } from "../../bytes/index.ts";
 import { FormatError, PolicyError, UnsupportedError } from "../../errors/index.ts";
 import { checkDocument, parseDocument } from "../../formats/oci/index.ts";
 import type { TrustEnvironment } from "./attachments.ts";
@@ -65,7 +65,11 @@ const RawPolicy = v.strictObject({
 
 /** Errors: FormatError `bad-json`, `bad-policy`, `bad-base64`, `bad-name`, `too-large`. */
 export function parsePolicy(bytes: Uint8Array, what: string): Policy {
-  const raw = checkDocument(RawPolicy, parseDocument(bytes, what), "bad-policy", what);
+  const document = parseDocument(bytes, what);
+  const twice = repeatedKey(decodeUtf8(bytes));
+  if (twice !== undefined)
+    throw new FormatError("bad-policy", `${what}: ${JSON.stringify(oneLine(twice))} is there twice`);
+  const raw = checkDocument(RawPolicy, document, "bad-policy", what);
   const all = (requirements: v.InferOutput<typeof RawRequirements>, where: string) =>
     requirements.map((requirement, index) => requirementOf(requirement, `${what}: ${where}[${index}]`));
   const transports = Object.entries(raw.transports).map(([transport, scopes]) => {
@@ -76,6 +80,22 @@ export function parsePolicy(bytes: Uint8Array, what: string): Policy {
     return [transport, new Map(read)] as const;
   });
   return { default: all(raw.default, "default"), transports: new Map(transports) };
+}
+
+/** A key that an object of the text, which is JSON, has twice: readers differ in which of the two they believe. */
+function repeatedKey(text: string): string | undefined {
+  const open: Set<string>[] = [];
+  for (const [token, key] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*:|"(?:[^"\\]|\\.)*"|[{}]/g)) {
+    if (token === "{") open.push(new Set());
+    else if (token === "}") open.pop();
+    else if (key !== undefined) {
+      const name = JSON.parse(key) as string;
+      const known = open.at(-1);
+      if (known?.has(name)) return name;
+      known?.add(name);
+    }
+  }
+  return undefined;
 }
 
 function requirementOf(raw: v.InferOutput<typeof RawRequirement>, where: string): Requirement {
