@@ -291,3 +291,32 @@ test("login and logout: checked first, stored for this user alone, found by othe
   assert.equal((await ashlar(["login", "not a host", "-u", "x", "--password-stdin"], "x")).status, 3);
   assert.equal((await ashlar(["login", at, "--password-stdin"], "x")).status, 6);
 });
+
+test("one connection serves many reads", async () => {
+  const content = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
+  let connections = 0;
+  const server = http.createServer((request, response) => {
+    const [, start = "", end = ""] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "") ?? [];
+    if (start === "") response.writeHead(404, { "content-length": 0 }).end();
+    else {
+      const part = content.subarray(Number(start), Number(end) + 1);
+      const range = `bytes ${start}-${end}/${content.length}`;
+      response.writeHead(206, { "content-range": range, "content-length": part.length }).end(part);
+    }
+  });
+  const at = await listen(server);
+  server.on("connection", () => connections++);
+  const registries = openRegistries({ tlsVerify: false, environment: { HOME: home } });
+  const repository = await registries.open({ host: at, repository: "os" });
+  const blob = { mediaType: "x", digest: `sha256:${"0".repeat(64)}` as const, size: content.length, annotations: {} };
+  const source = await repository.openBlob(blob);
+  await source.read(0, 1); // which also finds out that it is no https
+  const before = connections;
+  for (let index = 0; index < 20; index++) {
+    const bytes = await source.read(index * 1000, 1000 + index * 3000);
+    assert.ok(Buffer.from(bytes).equals(content.subarray(index * 1000, index * 1000 + bytes.length)));
+    assert.equal(await repository.has(blob), false);
+  }
+  assert.equal(connections, before);
+  registries.close();
+});

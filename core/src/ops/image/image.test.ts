@@ -187,6 +187,7 @@ test("references", () => {
     "docker-archive:a:b c",
   ])
     assert.throws(() => parseReference(text), fails("bad-reference"), text);
+  assert.throws(() => parseReference("debian:12"), /names no registry/);
   assert.throws(() => parseReference("ostree:debian"), fails("transport", UnsupportedError));
   const hub = "docker.io/library/debian";
   assert.deepEqual(shape("docker://debian"), ["docker", hub, undefined, undefined]);

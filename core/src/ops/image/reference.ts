@@ -30,6 +30,8 @@ const DOCKER = "docker://";
 
 /** image-spec: `org.opencontainers.image.ref.name`, as far as it has no slash. */
 const TAG = /^[A-Za-z0-9]+(?:(?:[-._@+]|--)[A-Za-z0-9]+)*$/;
+/** What Docker would look for in its own registry, and podman in several. */
+const SHORT_NAME = /^[a-z0-9][a-z0-9._/-]{0,200}:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 /** Name of an image as Docker writes it, with or without a tag. */
 const DOCKER_NAME = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}$/;
 
@@ -53,6 +55,8 @@ export function parseReference(text: string): Reference {
     if (namesHost(text)) return parseDocker(text);
     if (FOREIGN.includes(transport))
       throw new UnsupportedError("transport", `${shown}: transport ${transport}: is not supported`);
+    if (SHORT_NAME.test(text))
+      throw new FormatError("bad-reference", `${shown} names no registry: HOST/NAME, or ${DOCKER} for Docker Hub's`);
     throw new FormatError("bad-reference", `${shown} is no image reference; expected ${REFERENCE_FORMS}`);
   }
   if (transport === "docker")

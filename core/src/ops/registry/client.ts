@@ -53,6 +53,7 @@ export interface ClientRequest {
 export interface ClientResponse extends HttpResponse {
   /** Where it came from after redirects; what a relative Location is relative to. */
   readonly url: URL;
+  readonly isRedirected: boolean;
 }
 
 export interface Client {
@@ -111,7 +112,7 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
     for (let steps = 0; ; steps++) {
       const { method, body, signal, what } = request;
       const response = await transport.send({ method, url: textOf(url), headers: sent, body, insecure, signal });
-      if (!isRedirect(response.status, method)) return { ...response, url };
+      if (!isRedirect(response.status, method)) return { ...response, url, isRedirected: steps > 0 };
       response.cancel();
       if (steps >= MAX_REDIRECTS)
         throw new SourceError("too-many-redirects", `${what}: sent on more than ${MAX_REDIRECTS} times`);

@@ -98,6 +98,28 @@ export function rangedBlob(place: Place, descriptor: Descriptor): ClosableSource
   const { client, name } = place;
   const { digest, size } = descriptor;
   const what = `${name}: blob ${digest}`;
+  /** Where a redirect has led, such as to an object store: asked directly, as long as it answers. */
+  let store: URL | undefined;
+
+  async function part(offset: number, length: number, options: ReadOptions | undefined): Promise<ClientResponse> {
+    if (store !== undefined) {
+      const headers = rangeHeaders(offset, length);
+      const access = { action: "pull" } as const;
+      const direct = await client
+        .send({ method: "GET", target: store, headers, access, what, signal: options?.signal, once: true })
+        .catch((error: unknown) => {
+          if (!isTransientError(error)) throw error;
+          return undefined;
+        });
+      if (direct?.status === 206) return direct;
+      direct?.cancel(); // its signature has run out, most likely
+      store = undefined;
+    }
+    const response = await request(place, descriptor, offset, length, options);
+    if (response.isRedirected) store = response.url;
+    return response;
+  }
+
   async function fill(target: Uint8Array, offset: number, options: ReadOptions | undefined): Promise<void> {
     let filled = 0;
     let failures = 0;
@@ -105,13 +127,17 @@ export function rangedBlob(place: Place, descriptor: Descriptor): ClosableSource
       const before = filled;
       let response: ClientResponse | undefined;
       try {
-        response = await request(place, descriptor, offset + filled, target.length - filled, options);
+        const missing = target.length - filled;
+        response = await part(offset + filled, missing, options);
+        // An answer that ends with the range is read to its end: its connection serves the next read then.
+        const endsHere = response.status === 206 && response.headers["content-length"] === String(missing);
         for await (const chunk of partOf(response, offset + filled, client, what)) {
-          const part = chunk.subarray(0, target.length - filled);
-          target.set(part, filled);
-          filled += part.length;
-          if (filled === target.length) return;
+          const wanted = chunk.subarray(0, target.length - filled);
+          target.set(wanted, filled);
+          filled += wanted.length;
+          if (filled === target.length && !endsHere) return;
         }
+        if (filled === target.length) return;
         throw new SourceError("connection", `${what}: ended ${target.length - filled} bytes too early`);
       } catch (error) {
         failures = filled > before ? 0 : failures + 1;
@@ -134,6 +160,13 @@ export function rangedBlob(place: Place, descriptor: Descriptor): ClosableSource
   };
 }
 
+/** The bytes as they are: a digest is over those. */
+const PLAIN = { accept: "*/*", "accept-encoding": "identity" };
+
+function rangeHeaders(offset: number, length: number): Record<string, string> {
+  return { ...PLAIN, range: `bytes=${offset}-${offset + Math.max(length, 1) - 1}` };
+}
+
 /** @param length bytes that are wanted from `offset` on */
 async function request(
   { client, repository, name }: Place,
@@ -144,11 +177,10 @@ async function request(
 ): Promise<ClientResponse> {
   const what = `${name}: blob ${digest}`;
   const isWhole = offset === 0 && length === size;
-  const range = `bytes=${offset}-${offset + Math.max(length, 1) - 1}`;
   const response = await client.send({
     method: "GET",
     target: `${repository}/blobs/${digest}`,
-    headers: { accept: "*/*", "accept-encoding": "identity", ...(isWhole ? {} : { range }) },
+    headers: isWhole ? PLAIN : rangeHeaders(offset, length),
     access: { action: "pull" },
     what,
     signal: options?.signal,

@@ -261,6 +261,25 @@ test("redirects are followed, without credentials to another origin, and not for
   }
 });
 
+test("ranges go straight to where a redirect has led, until that no longer answers", async () => {
+  const bytes = content(5000);
+  const { registry, blob } = serving(bytes);
+  let signature = 1;
+  registry.script = (request) => {
+    if (!request.path.startsWith("https://cdn.example/"))
+      return { status: 307, headers: { location: `https://cdn.example/b?signature=${signature}` } };
+    assert.equal(request.headers["authorization"], undefined);
+    if (!request.path.endsWith(`=${signature}`)) return { status: 403, body: "expired" };
+    return registry.answer({ ...request, path: `/v2/os/blobs/${blob.digest}` });
+  };
+  const source = await registry.open().openBlob(blob);
+  for (const offset of [0, 1000, 4000]) assert.deepEqual(await source.read(offset, 9), bytes.slice(offset, offset + 9));
+  assert.equal(registry.requests.length, 4);
+  signature = 2;
+  for (const offset of [0, 1000]) assert.deepEqual(await source.read(offset, 9), bytes.slice(offset, offset + 9));
+  assert.equal(registry.requests.length, 4 + 3 + 1);
+});
+
 const BEARER = 'Bearer realm="https://auth.example/token?x=1",service="registry.example",scope="repository:os:pull"';
 
 test("tokens: asked for with the scope, renewed when they end, also in the middle of a download", async () => {
