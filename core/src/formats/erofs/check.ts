@@ -1,6 +1,6 @@
 /** Looks for everything that is wrong with an image, and that no reader needs to care about. Collects, never repairs. */
 import { isZero } from "../../bytes/index.ts";
-import { isAshlarError } from "../../errors/index.ts";
+import { type Finding, isAshlarError } from "../../errors/index.ts";
 import { chunksOf, type Source, sliceSource } from "../../source/index.ts";
 import { showPath } from "../../tree/index.ts";
 import { type DataRun, flatRuns } from "./content.ts";
@@ -18,11 +18,7 @@ import { readEntries } from "./read-directory.ts";
 import { parseXattrBody } from "./read-xattrs.ts";
 import { walkErofs } from "./walk.ts";
 
-export interface Finding {
-  /** As stable as the code of an error. */
-  readonly code: string;
-  /** One line. */
-  readonly message: string;
+export interface ErofsFinding extends Finding {
   /** Path inside the image, for people. */
   readonly path?: string | undefined;
   /** Bytes from the start of the image. */
@@ -42,9 +38,9 @@ interface Claim {
  * Findings in order of discovery, none for a sound image. Where an image cannot be opened or walked, the error that
  * a reader gets is a finding too. Files with chunks are not accounted for: then overlaps and padding are not checked.
  */
-export async function checkErofs(source: Source): Promise<Finding[]> {
-  const findings: Finding[] = [];
-  const report = (code: string, message: string, at: Omit<Finding, "code" | "message"> = {}): void => {
+export async function checkErofs(source: Source): Promise<ErofsFinding[]> {
+  const findings: ErofsFinding[] = [];
+  const report = (code: string, message: string, at: Omit<ErofsFinding, "code" | "message"> = {}): void => {
     if (findings.length < MAX_FINDINGS) findings.push({ code, message, ...at });
   };
   try {
@@ -62,7 +58,7 @@ export async function checkErofs(source: Source): Promise<Finding[]> {
   return findings;
 }
 
-type Report = (code: string, message: string, at?: Omit<Finding, "code" | "message">) => void;
+type Report = (code: string, message: string, at?: Omit<ErofsFinding, "code" | "message">) => void;
 
 async function checkInodes(image: ErofsImage, report: Report): Promise<void> {
   const { superblock, source } = image;

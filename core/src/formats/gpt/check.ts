@@ -1,27 +1,26 @@
 /** What is wrong with the partition table of a disk, as far as that can be said without looking into partitions. */
+import type { Finding } from "../../errors/index.ts";
 import type { ReadOptions, Source } from "../../source/index.ts";
 import { MBR_PROTECTIVE_TYPE, MBR_SIGNATURE, RawMbr, RawMbrPartition, type SectorSize } from "./format.ts";
 import { type Gpt, type GptTable, openGpt } from "./read.ts";
 
-export interface GptFinding {
-  /**
-   * - `gpt-primary`, `gpt-backup`: that table is damaged;
-   * - `gpt-backup-place`: the backup is not at the end of the disk;
-   * - `gpt-tables-differ`: both are valid and say different things;
-   * - `gpt-mbr`: the first sector does not protect the disk;
-   * - `gpt-overlap`: partitions share bytes with each other or with a table;
-   * - `gpt-duplicate-guid`: two partitions have the same GUID.
-   */
-  readonly code:
-    | "gpt-primary"
-    | "gpt-backup"
-    | "gpt-backup-place"
-    | "gpt-tables-differ"
-    | "gpt-mbr"
-    | "gpt-overlap"
-    | "gpt-duplicate-guid";
-  readonly message: string;
-}
+/**
+ * - `gpt-primary`, `gpt-backup`: that table is damaged;
+ * - `gpt-backup-place`: the backup is not at the end of the disk;
+ * - `gpt-tables-differ`: both are valid and say different things;
+ * - `gpt-mbr`: the first sector does not protect the disk;
+ * - `gpt-overlap`: partitions share bytes with each other or with a table;
+ * - `gpt-duplicate-guid`: two partitions have the same GUID.
+ */
+export type GptFinding = Finding<
+  | "gpt-primary"
+  | "gpt-backup"
+  | "gpt-backup-place"
+  | "gpt-tables-differ"
+  | "gpt-mbr"
+  | "gpt-overlap"
+  | "gpt-duplicate-guid"
+>;
 
 export interface GptReport {
   readonly gpt: Gpt;

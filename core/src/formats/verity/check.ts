@@ -1,6 +1,6 @@
 /** Recomputes a whole verity device, or a part of it, and says which blocks are bad. */
 import { toHex } from "../../bytes/index.ts";
-import { IntegrityError } from "../../errors/index.ts";
+import { type Finding, IntegrityError } from "../../errors/index.ts";
 import { type BlockHasher, DIGEST_SIZES } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { dataBlockHash, hashBlockHash, layoutHashTree, sameDigest } from "./geometry.ts";
@@ -26,15 +26,15 @@ export interface CheckVerityOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface VerityFinding {
-  /**
-   * - `verity-root`: the tree is sound at the top but belongs to another root hash;
-   * - `verity-hash-block`: a hash block is not the one that the tree above it names;
-   * - `verity-data`: data blocks do not match their digests;
-   * - `verity-unverifiable`: the digests of these data blocks are lost with a hash block above them.
-   */
-  readonly code: "verity-root" | "verity-hash-block" | "verity-data" | "verity-unverifiable";
-  readonly message: string;
+/**
+ * - `verity-root`: the tree is sound at the top but belongs to another root hash;
+ * - `verity-hash-block`: a hash block is not the one that the tree above it names;
+ * - `verity-data`: data blocks do not match their digests;
+ * - `verity-unverifiable`: the digests of these data blocks are lost with a hash block above them.
+ */
+export type VerityFindingCode = "verity-root" | "verity-hash-block" | "verity-data" | "verity-unverifiable";
+
+export interface VerityFinding extends Finding<VerityFindingCode> {
   /** Level of the tree, 0 next to the data; absent for data blocks. */
   readonly level?: number | undefined;
   /** Blocks from the start of the data device, or of the hash device where there is a level. */
