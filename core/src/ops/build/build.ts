@@ -1,25 +1,26 @@
 /** The main job: the tree of a system image → disk, root, hash device, UKI and release. Each step is one function. */
 import { encodeUtf8, toHex } from "../../bytes/index.ts";
 import { assembleUki } from "../../formats/pe/index.ts";
-import { readAll } from "../../source/index.ts";
+import type { Digest } from "../../hash/index.ts";
+import { readAll, type Source } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
-import { type ArtifactStore, copySource } from "../artifacts.ts";
+import { type Artifact, type ArtifactStore, copySource } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
 import { digestingSink } from "../release/digesting-sink.ts";
-import { identify, stemOf } from "../release/identity.ts";
+import { type Identity, identify, stemOf } from "../release/identity.ts";
 import { type ArtifactRole, FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
 import { productUuid } from "../seal/product.ts";
 import { sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
-import { architectureOf } from "./architecture.ts";
-import { findBootFiles } from "./boot-files.ts";
-import { layoutDisk } from "./disk.ts";
+import { type Architecture, architectureOf } from "./architecture.ts";
+import { type BootFiles, findBootFiles } from "./boot-files.ts";
+import { type DiskInput, layoutDisk } from "./disk.ts";
 import { composeEsp } from "./esp.ts";
 import { type GeometryOptions, planGeometry } from "./geometry.ts";
 import { assembleInitrd } from "./initrd/index.ts";
 import { composeCommandLine, readKargs } from "./kargs.ts";
-import { findKernel } from "./kernel.ts";
+import { findKernel, type Kernel } from "./kernel.ts";
 import { normalise, readOsRelease } from "./normalise.ts";
 
 /** A system image, wherever it comes from. */
@@ -61,6 +62,105 @@ export interface Built {
 /** Bytes; those of distributions have 0.3 MB. */
 const MAX_KERNEL_CONFIG = 4 * 1024 * 1024;
 
+/** All that is known before anything large is written. */
+interface Decided {
+  readonly identity: Identity;
+  readonly architecture: Architecture;
+  readonly kernel: Kernel;
+  readonly bootFiles: BootFiles;
+  /** Nanoseconds since 1970. */
+  readonly clamp: bigint;
+  readonly osRelease: Uint8Array;
+  readonly initrd: Uint8Array;
+  /** The command line with this root hash, in lower-case hexadecimal. */
+  commandLine(rootHash: string): string;
+}
+
+/** Normalises the tree, and refuses whatever can be refused. */
+async function decide(input: SystemInput, options: BuildOptions, environment: Environment): Promise<Decided> {
+  const { tree } = input;
+  const { reporter } = environment;
+  const identity = identify(options, input.labels);
+  const architecture = architectureOf(input.architecture);
+  const kernel = findKernel(tree, options.kernel);
+  const bootFiles = await findBootFiles(input.tools === undefined ? [tree] : [tree, input.tools], architecture);
+  const kernelConfig = kernel.config && (await readAll(kernel.config, MAX_KERNEL_CONFIG, "kernel configuration"));
+  const kargs = await readKargs(tree, architecture);
+  const commandLine = (rootHash: string): string => composeCommandLine(rootHash, kargs, options.kargs ?? []);
+  commandLine("0".repeat(64)); // as long as the real one, for what it refuses
+  const clamp = options.clamp ?? input.created ?? newestTime(tree);
+  for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
+  const osRelease = await readOsRelease(tree);
+  const task = reporter.start("assembling the initrd");
+  const initrd = await assembleInitrd(tree, {
+    kernelVersion: kernel.version,
+    kernelConfig,
+    etc: options.etc,
+    compressors: environment.compressors,
+  });
+  task.advance(initrd.length);
+  task.end();
+  return { identity, architecture, kernel, bootFiles, clamp, osRelease, initrd, commandLine };
+}
+
+/** Writes the UKI with this command line; returns what was written. */
+async function writeUki(
+  { bootFiles, architecture, kernel, osRelease, initrd }: Decided,
+  commandLine: string,
+  uki: Artifact,
+  signal: AbortSignal | undefined,
+): Promise<Source> {
+  const image = await assembleUki({
+    stub: bootFiles.stub,
+    architecture: architecture.systemd,
+    sections: [
+      { name: ".osrel", content: osRelease },
+      { name: ".cmdline", content: encodeUtf8(commandLine) },
+      { name: ".uname", content: encodeUtf8(kernel.version) },
+      { name: ".initrd", content: initrd },
+      { name: ".linux", content: kernel.image },
+    ],
+    signal,
+  });
+  await copySource(image.source, uki, 0, { signal });
+  await uki.setSize(image.source.size);
+  return uki.source(image.source.size);
+}
+
+/** Writes the disk; returns its digest. */
+async function writeDisk(
+  content: Omit<DiskInput, "identity" | "architecture" | "esp"> & { readonly uki: Source },
+  { identity, architecture, bootFiles }: Decided,
+  disk: Artifact,
+  { hashes, reporter, signal }: Environment,
+): Promise<Digest> {
+  const { diskSize } = content.geometry;
+  const task = reporter.start("laying out the disk", diskSize);
+  const digested = digestingSink(disk, hashes, { signal, onProgress: task.advance });
+  const ukiName = `${stemOf(identity)}.efi`;
+  const esp = composeEsp({ architecture, loader: bootFiles.loader, uki: content.uki, ukiName });
+  await layoutDisk({ ...content, identity, architecture, esp }, digested, hashes, { signal });
+  const digest = await digested.finish(diskSize);
+  await disk.setSize(diskSize);
+  task.end();
+  return digest;
+}
+
+type Described = readonly [role: ArtifactRole, name: string, source: Source];
+
+async function describeAll(
+  described: readonly Described[],
+  { hashes, reporter, signal }: Environment,
+): Promise<Release["artifacts"]> {
+  const total = described.reduce((sum, [, , source]) => sum + source.size, 0);
+  const task = reporter.start("digests", total);
+  const entries: Release["artifacts"] = [];
+  for (const [role, name, source] of described)
+    entries.push(await describeArtifact(role, name, source, hashes, { signal, onProgress: task.advance }));
+  task.end();
+  return entries;
+}
+
 /**
  * Builds all artifacts into `artifacts` and publishes them. Nothing is published when anything fails.
  * Errors: those of the steps, all of our classes; see docs/errors.md.
@@ -71,29 +171,9 @@ export async function buildSystem(
   artifacts: ArtifactStore,
   environment: Environment,
 ): Promise<Built> {
-  const { tree } = input;
-  const { hashes, reporter, signal } = environment;
-
-  // Everything that can be refused is, before anything large is written.
-  const identity = identify(options, input.labels);
-  const architecture = architectureOf(input.architecture);
-  const kernel = findKernel(tree, options.kernel);
-  const bootFiles = await findBootFiles(input.tools === undefined ? [tree] : [tree, input.tools], architecture);
-  const kernelConfig = kernel.config && (await readAll(kernel.config, MAX_KERNEL_CONFIG, "kernel configuration"));
-  const kargs = await readKargs(tree, architecture);
-  composeCommandLine("0".repeat(64), kargs, options.kargs ?? []); // as long as the real one, for what it refuses
-  const clamp = options.clamp ?? input.created ?? newestTime(tree);
-  for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
-  const osRelease = await readOsRelease(tree);
-  const initrdTask = reporter.start("assembling the initrd");
-  const initrd = await assembleInitrd(tree, {
-    kernelVersion: kernel.version,
-    kernelConfig,
-    etc: options.etc,
-    compressors: environment.compressors,
-  });
-  initrdTask.advance(initrd.length);
-  initrdTask.end();
+  const { hashes, signal } = environment;
+  const decided = await decide(input, options, environment);
+  const { identity, architecture, kernel } = decided;
 
   const stem = options.name ?? stemOf(identity);
   const names = {
@@ -112,64 +192,34 @@ export async function buildSystem(
   // sha256, since DPS takes the partition UUIDs from the first and last 16 of 32 bytes.
   const verity = verityParameters(hashes, "sha256", identity.imageId, options.salt);
   const verityUuid = productUuid(hashes, identity.imageId, "verity");
-  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid, tails: options.tails }, environment);
+  const sealed = await sealTree(
+    input.tree,
+    root,
+    hashDevice,
+    { verity, verityUuid, tails: options.tails },
+    environment,
+  );
   const rootHash = toHex(sealed.rootHash);
   const geometry = planGeometry(sealed.rootSize, verity, options);
 
-  const commandLine = composeCommandLine(rootHash, kargs, options.kargs ?? []);
-  const image = await assembleUki({
-    stub: bootFiles.stub,
-    architecture: architecture.systemd,
-    sections: [
-      { name: ".osrel", content: osRelease },
-      { name: ".cmdline", content: encodeUtf8(commandLine) },
-      { name: ".uname", content: encodeUtf8(kernel.version) },
-      { name: ".initrd", content: initrd },
-      { name: ".linux", content: kernel.image },
-    ],
-    signal,
-  });
-  await copySource(image.source, uki, 0, { signal });
-  await uki.setSize(image.source.size);
-
+  const commandLine = decided.commandLine(rootHash);
+  const ukiSource = await writeUki(decided, commandLine, uki, signal);
   const rootSource = root.source(sealed.rootSize);
   const hashSource = hashDevice.source(sealed.hashDeviceSize);
-  const ukiSource = uki.source(image.source.size);
-  const diskTask = reporter.start("laying out the disk", geometry.diskSize);
-  const digestedDisk = digestingSink(disk, hashes, { signal, onProgress: diskTask.advance });
-  await layoutDisk(
-    {
-      geometry,
-      identity,
-      architecture,
-      rootHash: sealed.rootHash,
-      root: rootSource,
-      hashDevice: hashSource,
-      esp: composeEsp({ architecture, loader: bootFiles.loader, uki: ukiSource, ukiName: `${stemOf(identity)}.efi` }),
-    },
-    digestedDisk,
-    hashes,
-    { signal },
+  const diskDigest = await writeDisk(
+    { geometry, rootHash: sealed.rootHash, root: rootSource, hashDevice: hashSource, uki: ukiSource },
+    decided,
+    disk,
+    environment,
   );
-  const diskDigest = await digestedDisk.finish(geometry.diskSize);
-  await disk.setSize(geometry.diskSize);
-  diskTask.end();
-
-  const described = [
-    ["root", names.root, rootSource],
-    ["root-verity", names.verity, hashSource],
-    ["uki", names.uki, ukiSource],
-  ] as const;
-  const digestTask = reporter.start(
-    "digests",
-    described.reduce((sum, [, , source]) => sum + source.size, 0),
+  const described = await describeAll(
+    [
+      ["root", names.root, rootSource],
+      ["root-verity", names.verity, hashSource],
+      ["uki", names.uki, ukiSource],
+    ],
+    environment,
   );
-  const entries: Release["artifacts"] = [
-    { role: "disk" satisfies ArtifactRole, name: names.disk, size: geometry.diskSize, digest: diskDigest },
-  ];
-  for (const [role, name, source] of described)
-    entries.push(await describeArtifact(role, name, source, hashes, { signal, onProgress: digestTask.advance }));
-  digestTask.end();
 
   const release: Release = {
     schema: RELEASE_SCHEMA,
@@ -182,7 +232,7 @@ export async function buildSystem(
     commandLine,
     inputs: input.inputs,
     options: {
-      timestamp: formatTime(clamp),
+      timestamp: formatTime(decided.clamp),
       etc: options.etc,
       tails: options.tails,
       kargs: [...(options.kargs ?? [])],
@@ -191,7 +241,7 @@ export async function buildSystem(
       varSize: geometry.variable.size,
       sectorSize: geometry.sectorSize,
     },
-    artifacts: entries,
+    artifacts: [{ role: "disk", name: names.disk, size: geometry.diskSize, digest: diskDigest }, ...described],
   };
   await writeRelease(release, releaseFile);
   signal?.throwIfAborted();
