@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import type { Repository } from "../../core/src/formats/oci/index.ts";
-import { generateKey, type NewKeyType, openRegistries } from "../../core/src/node/index.ts";
+import { generateKey, type NewKeyType, nodeHashes, openRegistries } from "../../core/src/node/index.ts";
+import { readChannel } from "../../core/src/ops/channel/index.ts";
+import { serve } from "../support/channel-forgery.ts";
 import { pushRelease } from "../support/channels.ts";
 import { missingPeers, type Registry, startRegistry } from "../support/registry.ts";
 import { assertOneLine, run, workFolder } from "../support/samples.ts";
@@ -152,6 +154,18 @@ describe("ashlar channel", { skip }, () => {
     // Eve leaves; two of the old three sign, and two of the new three.
     await ok("rotate", at("crew"), "--add", "root=new.pub", "--remove", "root=eve.pub", "--partial", "rotation.json");
     copyFileSync(join(folder, "rotation.json"), join(folder, "other.json"));
+    // On its way to the next signer, somebody lets it look as if a key of theirs had always been there.
+    type Editable = { base: { root: { signed: { roles: { root: { keyids: string[] } } } } } };
+    const faked = JSON.parse(readFileSync(join(folder, "rotation.json"), "utf8")) as Editable & {
+      root: Editable["base"]["root"];
+    };
+    faked.base.root.signed.roles.root.keyids = faked.root.signed.roles.root.keyids;
+    writeFileSync(join(folder, "faked.json"), JSON.stringify(faked));
+    assert.match(
+      await ok("sign", "rotation.json", "--root", "crew.root.json"),
+      /root: 2 of 3 keys\n(.*\n)*? {2}\+ [0-9a-f]{64}\n/,
+    );
+    await fails("channel-root", 6, "sign", "faked.json", "--root", "crew.root.json", ...keys("ann"));
     await ok("sign", "rotation.json", ...keys("ann", "new"));
     await fails("channel-threshold", 6, "publish", at("crew"), "rotation.json", ...keys("online"));
     await ok("sign", "rotation.json", ...keys("bob"));
@@ -205,6 +219,15 @@ describe("ashlar channel", { skip }, () => {
     await fails("signer-failed", 7, "rotate", locked, ...other);
     await fails("key-scheme", 4, "rotate", locked, "--key", "eve.pub", "--signer", "true");
     assert.match(await ok("show", locked), /^fresh/m);
+  });
+
+  test("who renews a channel remembers too: an old state is not made new", async () => {
+    const old = await readChannel(repository, { tag: "stable" }, nodeHashes);
+    const refresh = ["refresh", at("stable"), "--state", "ci.state", ...keys("online")] as const;
+    await ok(...refresh);
+    await ok(...refresh);
+    await serve(repository, old);
+    await fails("channel-rollback", 6, ...refresh);
   });
 
   test("a state file of somebody else's making", async () => {

@@ -38,6 +38,8 @@ const lifetimeFlags = {
   timestampLifetime: lifetime("a timestamp", "7d"),
 } as const;
 
+const stateFlag = text("What was seen before; read where it is there, and written", "FILE");
+
 const rootFlag = text("Root that the channel must descend from: its file, or the sha256:… that `show` prints", "ROOT");
 
 const keyFlags = {
@@ -67,6 +69,7 @@ const changeFlags = {
   ...signingFlags,
   partial: text("Do not publish: write the change there, for others to sign", "DRAFT"),
   root: rootFlag,
+  state: stateFlag,
 } as const;
 
 export interface LifetimeFlags {
@@ -81,6 +84,7 @@ export interface SigningFlags extends KeyFlags, LifetimeFlags, RegistryFlags, Ou
 
 export interface PublishFlags extends SigningFlags {
   readonly root?: string | undefined;
+  readonly state?: string | undefined;
 }
 
 export interface ChangeFlags extends PublishFlags {
@@ -227,7 +231,7 @@ const promoteCommand = buildCommand({
 
 const refreshCommand = buildCommand({
   loader: async () => (await import("../run/channel/change.ts")).runRefresh,
-  parameters: { flags: { root: rootFlag, ...signingFlags }, positional: one(channelParameter) },
+  parameters: { flags: { root: rootFlag, state: stateFlag, ...signingFlags }, positional: one(channelParameter) },
   docs: {
     brief: "Renew the short-lived part of a channel",
     fullDescription: [
@@ -279,21 +283,31 @@ const rotateCommand = buildCommand({
   },
 });
 
-export interface SignFlags extends KeyFlags, OutputFlags {}
+export interface SignFlags extends KeyFlags, OutputFlags {
+  readonly root?: string | undefined;
+}
 
 const signCommand = buildCommand({
   loader: async () => (await import("../run/channel/drafts.ts")).runSign,
   parameters: {
-    flags: { ...keyFlags, json: jsonFlag },
+    flags: {
+      root: text(
+        "Newest root of the channel that you know, its file or sha256:…: the draft must be made from it",
+        "ROOT",
+      ),
+      ...keyFlags,
+      json: jsonFlag,
+    },
     positional: one({ brief: "Draft that --partial has written", parse: String, placeholder: "DRAFT" }),
   },
   docs: {
     brief: "Sign a draft, without a network",
     fullDescription: [
-      "Shows what the draft changes and adds signatures of the keys to it. Without --key it only shows.",
+      "Shows what the draft says and changes, and adds signatures of the keys to it. Without --key it only shows. What",
+      "it changes is told by comparing with what it was made from, which --root proves to be the channel that you know.",
       "",
       "  ashlar channel sign draft.json",
-      "  ashlar channel sign draft.json --key ann.key",
+      "  ashlar channel sign draft.json --root root.json --key ann.key",
     ].join("\n"),
   },
 });
@@ -301,7 +315,7 @@ const signCommand = buildCommand({
 const publishCommand = buildCommand({
   loader: async () => (await import("../run/channel/change.ts")).runPublish,
   parameters: {
-    flags: { root: rootFlag, ...signingFlags },
+    flags: { root: rootFlag, state: stateFlag, ...signingFlags },
     positional: {
       kind: "tuple",
       parameters: [channelParameter, { brief: "Signed draft", parse: String, placeholder: "DRAFT" }],
@@ -362,7 +376,7 @@ const checkCommand = buildCommand({
   parameters: {
     flags: {
       root: rootFlag,
-      state: text("What was seen before; read where it is there, and written", "FILE"),
+      state: stateFlag,
       product: text("Product of the device (default: the channel's)", "ID"),
       architecture: text("Architecture of the device (default: this machine's)", "ARCH"),
       version: text("IMAGE_VERSION that runs (default: nothing is installed)", "VERSION"),

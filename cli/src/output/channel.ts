@@ -96,46 +96,44 @@ export function printPublished(
   if (view.roles.root.version === 1) session.print(`first root ${root}`);
 }
 
-/** What a draft changes, as its signer must see it: the difference, not what somebody says of it. */
-function draftChanges({ base, root, targets }: Draft): string[] {
+/** Everything that a signature would be about; what the base does not have is marked `+`, what it had `-`. */
+function draftLines({ base, root, targets }: Draft): string[] {
   const lines: string[] = [];
+  if (base !== undefined)
+    lines.push(`made from root ${base.root.signed.version}, targets ${base.targets.signed.version}`);
   if (root !== undefined) {
     const { version, expires, ashlar, roles } = root.signed;
     lines.push(`root ${version} of ${ashlar.product} ${ashlar.name}, epoch ${ashlar.epoch}, until ${expires}`);
     for (const role of ROLES) {
-      const before = base?.root.signed.roles[role];
-      const now = roles[role];
-      const added = now.keyids.filter((id) => !before?.keyids.includes(id));
-      const removed = (before?.keyids ?? []).filter((id) => !now.keyids.includes(id));
-      for (const id of added) lines.push(`  ${role}: + key ${shortId(id)}`);
-      for (const id of removed) lines.push(`  ${role}: - key ${shortId(id)}`);
-      if (before?.threshold !== now.threshold)
-        lines.push(`  ${role}: threshold ${now.threshold} of ${now.keyids.length}`);
+      const { threshold, keyids } = roles[role];
+      const before = base?.root.signed.roles[role].keyids ?? [];
+      lines.push(`  ${role}: ${threshold} of ${keyids.length} keys`);
+      for (const id of keyids) lines.push(`  ${before.includes(id) ? " " : "+"} ${id}`);
+      for (const id of before) if (!keyids.includes(id)) lines.push(`  - ${id}`);
     }
   }
   if (targets !== undefined) {
     const { version, expires, ashlar } = targets.signed;
     lines.push(`targets ${version}${ashlar.floor === undefined ? "" : `, floor ${ashlar.floor}`}, until ${expires}`);
-    const releases = (document: Draft["targets"]) =>
-      new Map(
-        Object.entries(document?.signed.targets ?? {}).map(([path, target]) => [path, releaseLine(releaseOf(target))]),
-      );
-    const before = releases(base?.targets);
-    const now = releases(targets);
-    for (const [path, line] of before) if (now.get(path) !== line) lines.push(`  - ${line}`);
-    for (const [path, line] of now) if (before.get(path) !== line) lines.push(`  + ${line}`);
+    const before = releaseLines(base?.targets);
+    const now = releaseLines(targets);
+    for (const line of now) lines.push(`  ${before.includes(line) ? " " : "+"} ${line}`);
+    for (const line of before) if (!now.includes(line)) lines.push(`  - ${line}`);
   }
   return lines;
 }
 
+const releaseLines = (document: Draft["targets"]): string[] =>
+  byVersion(Object.values(document?.signed.targets ?? {}).map(releaseOf)).map(releaseLine);
+
 export function printDraft(session: Session, { json }: Flags, draft: Draft, path: string): void {
   const counts = countDraft(draft);
-  const changes = draftChanges(draft);
+  const content = draftLines(draft);
   if (json) {
-    session.printJson({ schema: "ashlar.channel-draft-status/v1", draft: path, changes, signatures: counts });
+    session.printJson({ schema: "ashlar.channel-draft-status/v1", draft: path, content, signatures: counts });
     return;
   }
-  for (const line of changes) session.print(line);
+  for (const line of content) session.print(line);
   for (const { role, by, threshold, signedBy, keyIds } of counts) {
     const others = keyIds.filter((id) => !signedBy.includes(id)).map(shortId);
     const open = signedBy.length >= threshold ? "enough" : `to be signed by ${others.join(" or ")}`;

@@ -3,12 +3,13 @@
  * metadata store, which takes bytes. That is a file inside the package and not of its index: the version is pinned, and
  * the tests of channels fail where a new one behaves otherwise. It needs Node's Buffer and crypto, so it lives here.
  */
+import { MetadataKind, Metadata as Model } from "@tufjs/models";
 import { LengthOrHashMismatchError, UnsignedMetadataError } from "@tufjs/models/dist/error.js";
 import { BadVersionError, ExpiredMetadataError } from "tuf-js/dist/error.js";
 import { TrustedMetadataStore } from "tuf-js/dist/store.js";
 import { oneLine } from "../bytes/index.ts";
 import { FormatError, IntegrityError, isAshlarError, PolicyError } from "../errors/index.ts";
-import type { ChannelDocuments, Role, TufVerifier } from "../ops/channel/index.ts";
+import type { ChannelDocuments, Metadata, Role, TufVerifier } from "../ops/channel/index.ts";
 
 export const tufVerifier: TufVerifier = {
   verify({ roots: [trusted, ...newer], timestamp, snapshot, targets }: ChannelDocuments, now: number): void {
@@ -18,7 +19,19 @@ export const tufVerifier: TufVerifier = {
     step("snapshot", () => store.updateSnapshot(buffer(snapshot.bytes)));
     step("targets", () => store.updateDelegatedTargets(buffer(targets.bytes), "targets", "root"));
   },
+  verifySignatures(root, document): void {
+    step(document.role, () => modelOf(root).verifyDelegate(document.role, modelOf(document)));
+  },
 };
+
+function modelOf({ role, bytes }: Metadata) {
+  const json = JSON.parse(buffer(bytes).toString());
+  // Overloads by the kind: one call for each.
+  if (role === "root") return Model.fromJSON(MetadataKind.Root, json);
+  if (role === "targets") return Model.fromJSON(MetadataKind.Targets, json);
+  if (role === "snapshot") return Model.fromJSON(MetadataKind.Snapshot, json);
+  return Model.fromJSON(MetadataKind.Timestamp, json);
+}
 
 function openStore(root: Uint8Array, now: number): TrustedMetadataStore {
   const store = new TrustedMetadataStore(buffer(root));

@@ -10,8 +10,10 @@ import {
   type Draft,
   describeReleases,
   type EditTime,
+  encodeClientState,
   keyIdOf,
   newChannel,
+  nextClientState,
   publishDraft,
   type RoleKeys,
   removeReleases,
@@ -32,7 +34,15 @@ import { printDraft, printPublished } from "../../output/channel.ts";
 import { inSession, type Session } from "../session.ts";
 import { readDraft, writeDraft } from "./drafts.ts";
 import { type ChannelKey, keyReader, signersOf } from "./keys.ts";
-import { assertTag, type Place, readIfThere, readVerified, withPlaces } from "./open.ts";
+import {
+  assertTag,
+  type Place,
+  readIfThere,
+  readVerified,
+  type VerifiedChannel,
+  withPlaces,
+  writeBytes,
+} from "./open.ts";
 import { rotationOf } from "./rotation.ts";
 
 type Open = (text: string) => Promise<Place>;
@@ -50,7 +60,7 @@ function timeOf(flags: LifetimeFlags): EditTime {
 
 interface Settling {
   readonly place: Place;
-  readonly current: ChannelState | undefined;
+  readonly current: VerifiedChannel | undefined;
   readonly draft: Draft;
   readonly signers: readonly ChannelSigner[];
   readonly time: EditTime;
@@ -71,7 +81,13 @@ async function settle(
   }
   const environment = { hashes: nodeHashes, verifier: tufVerifier, time, signers };
   const { repository, tag } = place;
-  const published = await publishDraft(repository, tag, draft, current, environment, { signal: session.signal });
+  const published = await publishDraft(repository, tag, draft, current?.channel, environment, {
+    signal: session.signal,
+  });
+  if (flags.state !== undefined) {
+    const seen = nextClientState(published.documents, current?.state, time.now);
+    await writeBytes(flags.state, encodeClientState(seen), true);
+  }
   printPublished(session, flags, place, published);
 }
 
@@ -86,9 +102,9 @@ function changing(
       const signers = await keyReader(flags, session).signers();
       const place = await open(channel);
       assertTag(place);
-      const { channel: current } = await readVerified(place, flags.root, session);
+      const current = await readVerified(place, flags, session);
       const time = timeOf(flags);
-      const draft = await make(current, time, session, open);
+      const draft = await make(current.channel, time, session, open);
       await settle(session, flags, { place, current, draft, signers, time });
     }),
   );
@@ -126,7 +142,7 @@ export function runInit(flags: InitFlags, channel: string): Promise<void> {
       ];
       const place = await open(channel);
       assertTag(place);
-      const current = await readIfThere(place, flags.root, session);
+      const current = await readIfThere(place, flags, session);
       if (current !== undefined)
         throw new PolicyError("channel-exists", `${channel}: there is a channel already; rotate changes its keys`);
       const roles = {
@@ -162,7 +178,7 @@ export function runRemove(flags: ChangeFlags, channel: string, version: string):
 
 export function runPromote(flags: PromoteFlags, from: string, to: string): Promise<void> {
   return changing(flags, to, async (current, time, session, open) => {
-    const { view, expired } = await readVerified(await open(from), flags.fromRoot, session);
+    const { view, expired } = await readVerified(await open(from), { root: flags.fromRoot }, session);
     if (expired !== undefined)
       throw new PolicyError("channel-expired", `${from}: ${expired.role} has expired at ${expired.since}`);
     const offered = view.releases.filter(({ epoch }) => epoch === view.epoch);
@@ -203,8 +219,8 @@ export function runPublish(flags: PublishFlags, channel: string, path: string): 
       const draft = await readDraft(path);
       const place = await open(channel);
       assertTag(place);
-      const current = await readIfThere(place, flags.root, session);
-      await settle(session, flags, { place, current: current?.channel, draft, signers, time: timeOf(flags) });
+      const current = await readIfThere(place, flags, session);
+      await settle(session, flags, { place, current, draft, signers, time: timeOf(flags) });
     }),
   );
 }

@@ -1,8 +1,9 @@
 /** `ashlar channel sign`, and drafts as files. */
 
 import { PolicyError } from "@ashlar/core/errors";
-import { nodeHashes, openFile } from "@ashlar/core/node";
+import { nodeHashes, openFile, tufVerifier } from "@ashlar/core/node";
 import {
+  authenticateBase,
   type Draft,
   draftRequirements,
   encodeDraft,
@@ -14,27 +15,24 @@ import {
 import { readAll } from "@ashlar/core/source";
 import type { SignFlags } from "../../commands/channel.ts";
 import { printDraft } from "../../output/channel.ts";
-import { withOutputFile } from "../outputs.ts";
 import { inSession } from "../session.ts";
 import { keyReader } from "./keys.ts";
+import { readPin, writeBytes } from "./open.ts";
 
 export async function readDraft(path: string): Promise<Draft> {
   await using file = await openFile(path);
   return parseDraft(await readAll(file, MAX_DRAFT_SIZE, path), nodeHashes, path);
 }
 
-export async function writeDraft(path: string, draft: Draft, options: { readonly overwrite: boolean }): Promise<void> {
-  await withOutputFile(path, options, async (file) => {
-    const bytes = encodeDraft(draft);
-    await file.writeAt(0, bytes);
-    await file.setSize(bytes.length);
-  });
+export function writeDraft(path: string, draft: Draft, { overwrite }: { readonly overwrite: boolean }): Promise<void> {
+  return writeBytes(path, encodeDraft(draft), overwrite);
 }
 
 export function runSign(flags: SignFlags, path: string): Promise<void> {
   return inSession(flags, async (session) => {
     const signers = await keyReader(flags, session).signers();
     const draft = await readDraft(path);
+    if (flags.root !== undefined) authenticateBase(draft, await readPin(flags.root), tufVerifier, nodeHashes);
     const { root, targets } = draftRequirements(draft);
     const asked = new Set([...root, ...targets].flatMap(({ keyIds }) => keyIds));
     for (const { key } of signers) {

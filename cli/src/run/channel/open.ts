@@ -1,5 +1,5 @@
 /** What the commands of channels begin with: the repository, the roots to trust, the time. */
-import { PolicyError } from "@ashlar/core/errors";
+import { PolicyError, SourceError } from "@ashlar/core/errors";
 import type { Repository, Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
 import {
@@ -13,12 +13,14 @@ import {
 import {
   authenticate,
   type ChannelState,
-  type ChannelTrust,
   type ChannelView,
   type CheckEnvironment,
+  type ClientState,
   type Expiry,
   expiry,
+  MAX_CLIENT_STATE_SIZE,
   MAX_METADATA_SIZE,
+  parseClientState,
   parseMetadata,
   type RootPin,
   readChannel,
@@ -27,6 +29,7 @@ import {
 import { parseReference } from "@ashlar/core/ops/image";
 import { readAll } from "@ashlar/core/source";
 import type { RegistryFlags } from "../../commands/flags.ts";
+import { withOutputFile } from "../outputs.ts";
 import type { Session } from "../session.ts";
 import { registryOptions } from "../tools.ts";
 
@@ -82,29 +85,60 @@ export const environmentAt = (clock: number, notBefore = 0): CheckEnvironment =>
 export interface VerifiedChannel {
   readonly channel: ChannelState;
   readonly view: ChannelView;
+  readonly state: ClientState | undefined;
   readonly expired: Expiry | undefined;
 }
 
-/** For people who look at or change a channel: trusted from `root`, else from its own first root, which is noted. */
+export interface Known {
+  /** File or digest of a root. */
+  readonly root?: string | undefined;
+  /** File of what was seen before. */
+  readonly state?: string | undefined;
+}
+
+/**
+ * For people who look at or change a channel: trusted from what they know, else from its own first root, which is noted.
+ * Whoever signs anew what a registry shows needs a state as a device does: an old state, renewed, would be new again.
+ */
 export async function readVerified(
   { repository, selector }: Place,
-  root: string | undefined,
+  known: Known,
   session: Session,
 ): Promise<VerifiedChannel> {
   const channel = await readChannel(repository, selector, nodeHashes, { signal: session.signal });
-  const pin = root === undefined ? { fingerprint: channel.roots[0].fingerprint } : await readPin(root);
-  if (root === undefined)
+  const state = known.state === undefined ? undefined : await readState(known.state);
+  const first = channel.roots[0].fingerprint;
+  const pins =
+    known.root !== undefined ? [await readPin(known.root)] : state === undefined ? [{ fingerprint: first }] : [];
+  if (known.root === undefined && state === undefined)
     session.reporter.note({
       code: "channel-root-untold",
-      message: `trusted from the channel's own first root, ${pin.fingerprint}; --root compares it`,
+      message: `trusted from the channel's own first root, ${first}; --root compares it`,
     });
-  const trust: ChannelTrust = { pins: [pin] };
-  const view = authenticate(channel, trust, tufVerifier, nodeHashes);
-  return { channel, view, expired: expiry(channel, tufVerifier, Date.now()) };
+  const view = authenticate(channel, { pins, state }, tufVerifier, nodeHashes);
+  return { channel, view, state, expired: expiry(channel, tufVerifier, Date.now()) };
 }
 
 /** The channel, or undefined where the tag is free. */
-export async function readIfThere(place: Place, root: string | undefined, session: Session) {
+export async function readIfThere(place: Place, known: Known, session: Session): Promise<VerifiedChannel | undefined> {
   const digest = await tagDigest(place.repository, place.tag, { signal: session.signal });
-  return digest === undefined ? undefined : readVerified(place, root, session);
+  return digest === undefined ? undefined : readVerified(place, known, session);
+}
+
+/** Undefined where the file is not there yet. */
+export async function readState(path: string): Promise<ClientState | undefined> {
+  try {
+    await using file = await openFile(path);
+    return parseClientState(await readAll(file, MAX_CLIENT_STATE_SIZE, path), path);
+  } catch (error) {
+    if (error instanceof SourceError && error.code === "not-found") return undefined;
+    throw error;
+  }
+}
+
+export async function writeBytes(path: string, bytes: Uint8Array, overwrite: boolean): Promise<void> {
+  await withOutputFile(path, { overwrite }, async (file) => {
+    await file.writeAt(0, bytes);
+    await file.setSize(bytes.length);
+  });
 }

@@ -15,10 +15,13 @@ import {
   type Requirement,
   requirementsOf,
   type SignatureCount,
+  sealDocument,
   signDocument,
   type Unsealed,
   unsealed,
 } from "./sign.ts";
+import type { RootPin } from "./trust.ts";
+import type { TufVerifier } from "./verify.ts";
 
 export const DRAFT_SCHEMA = "ashlar.channel-draft/v1";
 
@@ -91,6 +94,24 @@ export function countDraft(draft: Draft): SignatureCount[] {
     ...(draft.root === undefined ? [] : countSignatures(draft.root, root)),
     ...(draft.targets === undefined ? [] : countSignatures(draft.targets, targets)),
   ];
+}
+
+/**
+ * For who signs: that what the draft says it changes is the channel they know. A draft travels through many hands, and
+ * one that pretends an attacker's key had always been there would show no change. Throws PolicyError `channel-root` where the
+ * base is not the root that is trusted, `channel-signature` where its targets are not signed by that.
+ */
+export function authenticateBase({ base }: Draft, pin: RootPin, verifier: TufVerifier, hashes: Hashes): void {
+  if (base === undefined)
+    throw new PolicyError("channel-root", "the draft is of a new channel: there is no root to compare");
+  const root = sealDocument("root", base.root, hashes);
+  if (root.fingerprint !== pin.fingerprint)
+    throw new PolicyError("channel-root", `the draft is made from root ${root.signed.version}, ${root.fingerprint}`, {
+      expected: pin.fingerprint,
+      actual: root.fingerprint,
+    });
+  verifier.verifySignatures(root, root);
+  verifier.verifySignatures(root, sealDocument("targets", base.targets, hashes));
 }
 
 /** Throws PolicyError `channel-threshold`. */

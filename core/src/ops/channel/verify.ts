@@ -2,6 +2,7 @@
 import { PolicyError } from "../../errors/index.ts";
 import type { Hashes } from "../../hash/index.ts";
 import { ROLES, type Role } from "./format.ts";
+import type { Metadata } from "./metadata.ts";
 import type { ChannelDocuments } from "./state.ts";
 import { assertNotOlder, type ClientState, type RootPin, trustedRootIndex } from "./trust.ts";
 import { type ChannelView, lastRoot, viewChannel } from "./view.ts";
@@ -16,6 +17,8 @@ export interface TufVerifier {
    * Throws PolicyError `channel-signature`, `channel-rollback`, `channel-expired`, IntegrityError `channel-mix`.
    */
   verify(documents: ChannelDocuments, now: number): void;
+  /** Whether enough valid signatures are on one document for what this root asks. Throws PolicyError `channel-signature`. */
+  verifySignatures(root: Metadata<"root">, document: Metadata): void;
 }
 
 export interface ChannelTrust {
