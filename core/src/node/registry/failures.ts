@@ -32,7 +32,7 @@ export function connectionFailure(host: string, error: unknown): Error {
   const known = CONNECTION[code] ?? CONNECTION[inner?.code ?? ""];
   if (code === "ENOTFOUND") return new SourceError("host-not-found", `${host}: no such host`, { cause: error });
   if (code === "ETIMEDOUT" || inner?.code === "ETIMEDOUT")
-    return new SourceError("timeout", `${host}: nothing came for a minute`, { cause: error });
+    return new SourceError("timeout", `${host}: nothing came for too long`, { cause: error });
   const certificate = CERTIFICATE[code];
   if (certificate !== undefined) return new SourceError("tls", `${host}: ${certificate}`, { cause: error });
   if (code === "EPROTO" || code.startsWith("ERR_SSL") || code.startsWith("ERR_TLS"))

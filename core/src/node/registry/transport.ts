@@ -7,8 +7,10 @@ import type { HttpRequest, HttpResponse, Timing, Transport } from "../../ops/reg
 import { abortReason, connectionFailure } from "./failures.ts";
 import { connectThrough, type ProxyFor } from "./proxy.ts";
 
-/** Milliseconds in which nothing comes or goes before a connection is given up. */
+/** Milliseconds in which nothing comes or goes before a connection is given up, … */
 const IDLE_TIMEOUT = 60_000;
+/** … and when something was sent: a registry may have to copy a large blob before it answers. */
+const IDLE_TIMEOUT_SENDING = 300_000;
 /** Bytes of the headers of one answer. Addresses signed by object stores have a few thousand. */
 const MAX_HEADERS = 64 * 1024;
 /** Connections to one server. */
@@ -41,7 +43,7 @@ export const systemTiming: Timing = {
 };
 
 export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOptions): NodeTransport {
-  const pooling = { keepAlive: true, maxSockets: MAX_CONNECTIONS, timeout: IDLE_TIMEOUT };
+  const pooling = { keepAlive: true, maxSockets: MAX_CONNECTIONS };
   const plain = new http.Agent(pooling);
   const secure = new https.Agent(pooling);
   connectThrough(secure, proxyFor);
@@ -50,7 +52,9 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
     const url = new URL(request.url);
     const proxy = proxyFor(url);
     const headers = { "user-agent": userAgent, ...request.headers };
-    const common = { method: request.method, maxHeaderSize: MAX_HEADERS, timeout: IDLE_TIMEOUT };
+    const { method } = request;
+    const timeout = method === "GET" || method === "HEAD" ? IDLE_TIMEOUT : IDLE_TIMEOUT_SENDING;
+    const common = { method, maxHeaderSize: MAX_HEADERS, timeout };
     const target = { host: url.hostname.replace(/^\[|\]$/g, ""), path: url.pathname + url.search };
     if (url.protocol === "https:")
       return {

@@ -7,6 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import tls, { type ConnectionOptions } from "node:tls";
 import { SourceError } from "../../errors/index.ts";
+import { DOCKER_HUB, DOCKER_HUB_API } from "../../ops/registry/index.ts";
 import { readFailure } from "../errors.ts";
 
 /** The first that has a folder for the registry counts. */
@@ -52,8 +53,9 @@ interface HostCertificates {
 }
 
 async function readFolders(host: string, environment: NodeJS.ProcessEnv): Promise<HostCertificates> {
-  for (const folder of folders(environment)) {
-    const path = join(folder, host);
+  // Docker's registry is known by another name than that of its API.
+  const hosts = host === DOCKER_HUB_API ? [DOCKER_HUB, host] : [host];
+  for (const path of folders(environment).flatMap((folder) => hosts.map((name) => join(folder, name)))) {
     const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
       throw readFailure(path, error);

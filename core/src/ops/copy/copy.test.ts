@@ -9,7 +9,7 @@ import { type Digest, digestOf } from "../../hash/index.ts";
 import { nodeFiles, nodeHashes, openLocation } from "../../node/index.ts";
 import { bytesSource } from "../../source/index.ts";
 import { openImage, parseReference } from "../image/index.ts";
-import { scriptedRegistry } from "../registry/scripted-registry.ts";
+import { broken, scriptedRegistry } from "../registry/scripted-registry.ts";
 import { copyImage } from "./index.ts";
 
 const work = await mkdtemp(join(tmpdir(), "ashlar-copy-"));
@@ -227,4 +227,35 @@ test("an archive is the same bytes wherever its content comes from, and is there
   assert.ok(archives[0]!.equals(archives[1]!));
   assert.ok(archives[0]!.equals(archives[2]!));
   assert.ok((await readdir(work)).every((name) => !name.startsWith(".ashlar")));
+});
+
+test("an upload that breaks in the middle of a copy goes on with ranges of the source", async () => {
+  const bytes = Uint8Array.from({ length: 5_000_000 }, (_, index) => (index * 7 + (index >> 8)) & 0xff);
+  const from = scriptedRegistry();
+  const blob = describe(bytes, "application/vnd.oci.image.layer.v1.tar");
+  from.blobs.set(blob.digest, bytes);
+  const manifest = json({ schemaVersion: 2, mediaType: OCI_MANIFEST, config: blob, layers: [blob] });
+  await from.open().putManifest(describe(manifest, OCI_MANIFEST), manifest, "1");
+  const to = scriptedRegistry();
+  let breaks = 2;
+  to.script = (request) => {
+    if (request.method !== "PATCH" || breaks-- <= 0) return undefined;
+    to.answer({ ...request, bytes: request.bytes.subarray(0, 1_500_000) });
+    throw broken();
+  };
+  const copied = await copyImage(from.open(), { tag: "1" }, to.open(), environment, { tag: "1" });
+  assert.deepEqual(copied.blobs, { present: 0, mounted: 0, sent: 1 });
+  assert.ok(Buffer.from(to.blobs.get(blob.digest)!).equals(bytes));
+});
+
+test("within one registry blobs are mounted, not sent", async () => {
+  const scripted = scriptedRegistry();
+  await pushImage(scripted.open(), "one", {}, "1");
+  scripted.script = (request) =>
+    request.method === "HEAD" && request.path.startsWith("/v2/other/blobs/") ? { status: 404 } : undefined;
+  const other = scripted.open({ repository: "other" });
+  const copied = await copyImage(scripted.open(), { tag: "1" }, other, environment, { tag: "2", mountFrom: "os" });
+  assert.deepEqual(copied.blobs, { present: 0, mounted: 2, sent: 0 });
+  assert.equal(copied.sentBytes, 0);
+  assert.ok(scripted.requests.every(({ method, path }) => method !== "GET" || !path.includes("/blobs/")));
 });

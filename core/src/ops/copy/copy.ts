@@ -16,7 +16,6 @@ import {
 } from "../../formats/oci/index.ts";
 import type { Digest, Hashes } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
-import { referencesOf } from "../channel/index.ts";
 import { MAX_REFERRERS, referrersTag } from "../registry/index.ts";
 import { type Reporter, silentReporter } from "../report.ts";
 import { forwardSource } from "./forward-source.ts";
@@ -212,6 +211,7 @@ class Plan {
     }
     if (tags.has(stem)) await this.addListed(stem, depth);
     if (isIndexType(mediaType)) return;
+    const { referencesOf } = await import("../channel/index.ts"); // a lot of code that most copies need nothing of
     for (const reference of await referencesOf(source, bytes, environment.hashes, this.options))
       await this.add(await source.resolve({ digest: reference.digest }, this.options), depth);
   }

@@ -14,6 +14,8 @@ export { MAX_REFERRERS } from "./limits.ts";
 export { type Mirror, withMirrors } from "./mirrors.ts";
 export { chooseProxy, type ProxySettings } from "./proxy.ts";
 export {
+  DOCKER_HUB,
+  DOCKER_HUB_API,
   formatName,
   formatReference,
   namesHost,
