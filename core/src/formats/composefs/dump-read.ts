@@ -71,6 +71,8 @@ class DumpBuilder {
   private readonly directories = new Map<string, Directory>();
   private readonly homes = new Map<Leaf, Home>();
   private readonly links = new Map<string, PendingLink>();
+  /** Neighbours are often of one time. */
+  private lastTime: readonly [text: string, time: bigint] = ["0.0", 0n];
   private line = 0;
   private rest = "";
 
@@ -104,32 +106,33 @@ class DumpBuilder {
     const mode = this.octal(isLink ? modeField.slice(1) : modeField);
     const type = TYPES.get(mode & 0o170000);
     if (type === undefined || mode > 0o177777) throw this.bad("dump-mode", `has mode 0o${mode.toString(8)}`);
-    const shown = showBytes(path);
     if (path === "/") {
       if (type !== "directory" || isLink) throw this.bad("dump-root", "gives a root that is no directory");
       if (this.root !== undefined) throw this.bad("dump-duplicate", "gives a second root");
-      this.root = this.node(type, mode, fields, shown) as Directory;
+      this.root = this.node(type, mode, fields, path) as Directory;
       this.directories.set("", this.root);
       return;
     }
     const slash = path.lastIndexOf("/");
     const name = path.slice(slash + 1) as ByteString;
     if (!path.startsWith("/") || name === "" || name === "." || name === ".." || path.includes("\0"))
-      throw this.bad("dump-path", `has ${shown}, which is no path of an image`);
+      throw this.bad("dump-path", `has ${showBytes(path)}, which is no path of an image`);
     const parent = this.directories.get(path.slice(0, slash));
-    if (parent === undefined) throw this.bad("dump-parent", `has ${shown}, whose directory did not come before it`);
-    if (parent.entries.has(name) || this.links.has(path)) throw this.bad("dump-duplicate", `gives ${shown} again`);
+    if (parent === undefined)
+      throw this.bad("dump-parent", `has ${showBytes(path)}, whose directory did not come before it`);
+    if (parent.entries.has(name) || this.links.has(path))
+      throw this.bad("dump-duplicate", `gives ${showBytes(path)} again`);
     if (isLink) {
       const target = this.optional(fields[8]!); // there are 11
       if (type === "directory" || target === undefined)
         throw this.bad(
           "dump-link",
-          `makes ${shown} a hard link ${target === undefined ? "to nothing" : "of a directory"}`,
+          `makes ${showBytes(path)} a hard link ${target === undefined ? "to nothing" : "of a directory"}`,
         );
       this.links.set(path, { line: this.line, parent, name, path, target });
       return;
     }
-    const node = this.node(type, mode, fields, shown);
+    const node = this.node(type, mode, fields, path);
     parent.entries.set(name, node);
     if (node.type === "directory") this.directories.set(path, node);
     else {
@@ -138,7 +141,7 @@ class DumpBuilder {
     }
   }
 
-  private node(type: NodeType, mode: number, fields: readonly string[], shown: string): Node {
+  private node(type: NodeType, mode: number, fields: readonly string[], path: ByteString): Node {
     const [, sizeField, , , uid, gid, deviceField, time, payloadField, contentField, digestField] =
       fields as unknown as readonly [
         string,
@@ -158,23 +161,23 @@ class DumpBuilder {
       gid: this.integer(gid, 0xffffffff),
       mtime: this.time(time),
     });
-    if (fields.length > 11) own.xattrs = this.xattrs(fields.slice(11), shown);
+    if (fields.length > 11) own.xattrs = this.xattrs(fields.slice(11), path);
     const size = this.integer(sizeField, Number.MAX_SAFE_INTEGER);
     const device = this.integer(deviceField, 0xffffffff);
     const payload = this.optional(payloadField);
     const content = this.optional(contentField);
-    const digest = this.digest(digestField, shown);
-    if (payload?.includes("\0")) throw this.bad("dump-payload", `has a NUL in the payload of ${shown}`);
+    const digest = this.digest(digestField, path);
+    if (payload?.includes("\0")) throw this.bad("dump-payload", `has a NUL in the payload of ${showBytes(path)}`);
     if (type !== "file" && ((content ?? "") !== "" || digest !== undefined))
-      throw this.bad("dump-content", `gives content to ${shown}, which is a ${type}`);
+      throw this.bad("dump-content", `gives content to ${showBytes(path)}, which is a ${type}`);
     switch (type) {
       case "file":
-        return regularFile(own, this.content(size, content, digest, payload, shown));
+        return regularFile(own, this.content(size, content, digest, payload, path));
       case "directory":
         return directory(own);
       case "symlink":
         if (payload === undefined || payload === "" || payload.length > MAX_SYMLINK_SIZE)
-          throw this.bad("dump-link-target", `gives ${shown} a target of ${payload?.length ?? 0} bytes`);
+          throw this.bad("dump-link-target", `gives ${showBytes(path)} a target of ${payload?.length ?? 0} bytes`);
         return symlink(own, payload);
       case "character":
       case "block":
@@ -190,60 +193,74 @@ class DumpBuilder {
     inline: ByteString | undefined,
     digest: Uint8Array | undefined,
     payload: ByteString | undefined,
-    shown: string,
+    path: ByteString,
   ): InlineContent | ExternalContent {
     if (inline === undefined)
       return size === 0 ? new InlineContent(new Uint8Array(0)) : new ExternalContent(size, digest, payload);
     if (inline.length !== size)
-      throw this.bad("dump-content", `gives ${shown} ${inline.length} bytes of content and a size of ${size}`);
+      throw this.bad(
+        "dump-content",
+        `gives ${showBytes(path)} ${inline.length} bytes of content and a size of ${size}`,
+      );
     if (size > MAX_INLINE_SIZE)
-      throw new UnsupportedError("inline-too-large", `${shown}: ${size} bytes of content cannot stand in an image`, {
-        path: shown,
-        expected: MAX_INLINE_SIZE,
-        actual: size,
-      });
+      throw new UnsupportedError(
+        "inline-too-large",
+        `${showBytes(path)}: ${size} bytes of content cannot stand in an image`,
+        {
+          path: showBytes(path),
+          expected: MAX_INLINE_SIZE,
+          actual: size,
+        },
+      );
     return new InlineContent(bytesOf(inline));
   }
 
-  private xattrs(fields: readonly string[], shown: string): Map<ByteString, Uint8Array> {
+  private xattrs(fields: readonly string[], path: ByteString): Map<ByteString, Uint8Array> {
     const xattrs = new Map<ByteString, Uint8Array>();
     for (const field of fields) {
       const equal = field.indexOf("=");
       const name = this.unescape(field.slice(0, Math.max(equal, 0)));
       if (equal < 0 || name === "" || name.includes("\0"))
-        throw this.bad("dump-xattr", `has a bad xattr of ${shown}: ${showBytes(field.slice(0, 80) as ByteString)}`);
+        throw this.bad(
+          "dump-xattr",
+          `has a bad xattr of ${showBytes(path)}: ${showBytes(field.slice(0, 80) as ByteString)}`,
+        );
       xattrs.set(name, bytesOf(this.unescape(field.slice(equal + 1)))); // the last of a name counts
     }
     return xattrs;
   }
 
-  private digest(field: string, shown: string): Uint8Array | undefined {
+  private digest(field: string, path: ByteString): Uint8Array | undefined {
     const text = this.optional(field);
     if (text === undefined) return undefined;
     if (!/^([0-9a-f]{64}|[0-9a-f]{128})$/.test(text))
-      throw this.bad("dump-digest", `has no SHA-256 or SHA-512 digest for ${shown}`);
+      throw this.bad("dump-digest", `has no SHA-256 or SHA-512 digest for ${showBytes(path)}`);
     return fromHex(text);
   }
 
   private integer(field: string, limit: number): number {
+    if (field === "0") return 0; // every second field
     const value = Number(field);
     if (!/^[0-9]+$/.test(field) || value > limit) throw this.bad("dump-number", `has a bad number: ${shorten(field)}`);
     return value;
   }
 
   private octal(field: string): number {
+    if (field === "100644") return 0o100644; // most
     if (!/^[0-7]{1,10}$/.test(field)) throw this.bad("dump-mode", `has a bad mode: ${shorten(field)}`);
     return Number.parseInt(field, 8);
   }
 
   /** Seconds, a dot, nanoseconds without leading zeros. */
   private time(field: string): bigint {
+    if (field === this.lastTime[0]) return this.lastTime[1];
     const dot = field.indexOf(".");
     const seconds = field.slice(0, dot);
     const nanoseconds = field.slice(dot + 1);
     if (dot < 0 || !/^-?[0-9]{1,19}$/.test(seconds) || !/^[0-9]{1,9}$/.test(nanoseconds))
       throw this.bad("dump-time", `has a bad time: ${shorten(field)}`);
-    return BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+    this.lastTime = [field, BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)];
+    return this.lastTime[1];
   }
 
   private optional(field: string): ByteString | undefined {

@@ -3,7 +3,7 @@
  * breadth first and follow `mkcomposefs`; version 2 goes depth first and follows composefs-rs. Both are reproduced with
  * their oddities, since digests depend on them; each oddity says so.
  */
-import { type ByteString, bytesOf } from "../../bytes/index.ts";
+import { type ByteString, byteString } from "../../bytes/index.ts";
 import { DIGEST_SIZES } from "../../hash/index.ts";
 import { type Directory, type Leaf, type Node, type NodeType, sortedEntries } from "../../tree/index.ts";
 import { ALGORITHM_NUMBERS } from "../fsverity/index.ts";
@@ -57,11 +57,11 @@ export interface Draft {
   data: InodeData;
 }
 
-export type Pair = readonly [name: ByteString, value: Uint8Array];
+export type Pair = readonly [name: ByteString, value: ByteString];
 
-const EMPTY = /* @__PURE__ */ new Uint8Array(0);
-const X = /* @__PURE__ */ Uint8Array.of(0x78); // "x"
-const Y = /* @__PURE__ */ Uint8Array.of(0x79); // "y"
+const EMPTY = "" as ByteString;
+const X = "x" as ByteString;
+const Y = "y" as ByteString;
 const NO_PAIRS: readonly Pair[] = [];
 const NONE: InodeData = { kind: "none" };
 const DOT = "." as ByteString;
@@ -78,10 +78,10 @@ const byPairName = (a: Pair, b: Pair): number => (a[0] < b[0] ? -1 : a[0] > b[0]
  */
 function ownXattrs({ xattrs }: Node): readonly Pair[] {
   if (xattrs.size === 0) return NO_PAIRS;
-  const pairs = [...xattrs].sort(byPairName);
-  return pairs.map(([name, value]) => [
+  const names = [...xattrs.keys()].sort();
+  return names.map((name) => [
     (name.startsWith(OVERLAY_PREFIX) ? ESCAPE_PREFIX + name.slice(OVERLAY_PREFIX.length) : name) as ByteString,
-    value,
+    byteString(xattrs.get(name)!), // a key of the map
   ]);
 }
 
@@ -89,17 +89,15 @@ function ownXattrs({ xattrs }: Node): readonly Pair[] {
 function contentXattrs({ digest, payload }: ExternalContent): Pair[] {
   const pairs: Pair[] = [[METACOPY, digest === undefined ? EMPTY : metacopy(digest)]];
   // Not a clean join: a payload that begins with a slash gets two, as mkcomposefs does it.
-  if (payload !== undefined && payload !== "") pairs.push([REDIRECT, bytesOf(`/${payload}` as ByteString)]);
+  if (payload !== undefined && payload !== "") pairs.push([REDIRECT, `/${payload}` as ByteString]);
   return pairs;
 }
 
 /** struct ovl_metacopy: version 0, its own size, no flags, FS_VERITY_HASH_ALG_*, the digest. */
-function metacopy(digest: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(METACOPY_HEAD_SIZE + digest.length);
-  bytes[1] = bytes.length;
-  bytes[3] = ALGORITHM_NUMBERS[digest.length === DIGEST_SIZES.sha256 ? "sha256" : "sha512"];
-  bytes.set(digest, METACOPY_HEAD_SIZE);
-  return bytes;
+function metacopy(digest: Uint8Array): ByteString {
+  const algorithm = ALGORITHM_NUMBERS[digest.length === DIGEST_SIZES.sha256 ? "sha256" : "sha512"];
+  const head = String.fromCharCode(0, METACOPY_HEAD_SIZE + digest.length, 0, algorithm);
+  return (head + byteString(digest)) as ByteString;
 }
 
 /** Sets pairs over those of the same name. */
@@ -203,7 +201,7 @@ export function listBreadthFirst(root: Directory, { homes }: Survey, version: Fo
 function stubOf({ uid, gid, mtime, xattrs }: Directory): Draft {
   const label = xattrs.get(SELINUX);
   const data: InodeData = { kind: "device", major: 0, minor: 0 };
-  const own: Pair[] = label === undefined ? [] : [[SELINUX, label]];
+  const own: Pair[] = label === undefined ? [] : [[SELINUX, byteString(label)]];
   return { type: "character", mode: 0o644, uid, gid, mtime, links: 1, xattrs: own, data };
 }
 

@@ -144,20 +144,21 @@ function shapeOf({ data, type }: Draft, limitsTail: boolean): Shape {
     }
     case "bytes": {
       const size = data.bytes.length;
-      if (type === "symlink" || !limitsTail) return { blocks: 0, tailSize: size, starts: [], size };
+      if (type === "symlink" || !limitsTail) return { blocks: 0, tailSize: size, starts: NO_STARTS, size };
       const tail = size % BLOCK_SIZE;
       const whole = Math.floor(size / BLOCK_SIZE);
       return tail > MAX_TAIL
-        ? { blocks: whole + 1, tailSize: 0, starts: [], size }
-        : { blocks: whole, tailSize: tail, starts: [], size };
+        ? { blocks: whole + 1, tailSize: 0, starts: NO_STARTS, size }
+        : { blocks: whole, tailSize: tail, starts: NO_STARTS, size };
     }
     case "chunks":
-      return { blocks: 0, tailSize: 4 * (limitsTail ? chunking(data.size).count : 1), starts: [], size: data.size };
+      return { blocks: 0, tailSize: 4 * (limitsTail ? chunking(data.size).count : 1), starts: NO_STARTS, size: data.size };
     default:
-      return { blocks: 0, tailSize: 0, starts: [], size: 0 };
+      return { blocks: 0, tailSize: 0, starts: NO_STARTS, size: 0 };
   }
 }
 
+const NO_STARTS: readonly number[] = [];
 const directorySize = (shape: Shape): number => shape.blocks * BLOCK_SIZE + shape.tailSize;
 
 type Placer = (draft: Draft, xattrs: XattrBody | undefined, at: number, minTime: bigint) => PlannedInode;

@@ -35,9 +35,8 @@ export function chunking(size: number): { readonly bits: number; readonly count:
 }
 
 function ceilLog2(size: number): number {
-  let bits = 0;
-  while (2 ** bits < size) bits++;
-  return bits;
+  if (size <= 2 ** 32) return 32 - Math.clz32(size - 1);
+  return 64 - Math.clz32(Math.floor((size - 1) / 2 ** 32));
 }
 
 /**

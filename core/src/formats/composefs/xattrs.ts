@@ -1,5 +1,5 @@
 /** Extended attributes on the writing side: names to indexes, filters, what is shared, and the bytes. */
-import { alignUp, type ByteString, byteString, bytesOf } from "../../bytes/index.ts";
+import { alignUp, type ByteString } from "../../bytes/index.ts";
 import { RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_UNIT } from "../erofs/format.ts";
 import { type FormatVersion, MAX_SHARED, XATTR_FILTER_SEED, XATTR_PREFIXES } from "./format.ts";
 import { xxh32 } from "./xxh32.ts";
@@ -7,9 +7,7 @@ import { xxh32 } from "./xxh32.ts";
 /** A name and value; one object for all inodes that have them. */
 export interface XattrEntry {
   readonly name: ByteString;
-  readonly value: Uint8Array;
-  /** The value as a byte string, to compare. */
-  readonly text: ByteString;
+  readonly value: ByteString;
   /** Index in XATTR_PREFIXES. */
   readonly index: number;
   /** Bytes of the prefix that the index stands for. */
@@ -25,8 +23,8 @@ export interface XattrEntry {
 
 /** Entries by name and value, over all inodes of an image. */
 export interface XattrTable {
-  entry(name: ByteString, value: Uint8Array): XattrEntry;
-  readonly entries: Iterable<XattrEntry>;
+  entry(name: ByteString, value: ByteString): XattrEntry;
+  entries(): Iterable<XattrEntry>;
 }
 
 /** In the order in which prefixes are tried; the first that fits is taken, ACL names with more behind them included. */
@@ -37,28 +35,42 @@ const SEARCH_ORDER: Readonly<Record<FormatVersion, readonly number[]>> = {
   2: [6, 5, 4, 3, 2, 1, 0],
 };
 
+/** What a name comes to, whatever its value is. */
+interface Name {
+  readonly index: number;
+  readonly prefixSize: number;
+  readonly filterBit: number;
+  readonly entries: Map<ByteString, XattrEntry>;
+}
+
 export function xattrTable(version: FormatVersion): XattrTable {
   const order = SEARCH_ORDER[version];
-  const known = new Map<string, XattrEntry>();
+  const names = new Map<ByteString, Name>();
+  function nameOf(name: ByteString): Name {
+    const index = order.find((i) => name.startsWith(XATTR_PREFIXES[i]!)) ?? 0; // the prefix of 0 always fits
+    const prefixSize = XATTR_PREFIXES[index]!.length; // an index of the table
+    const hash = xxh32(name.slice(prefixSize) as ByteString, XATTR_FILTER_SEED + index);
+    return { index, prefixSize, filterBit: 1 << (hash & 31), entries: new Map() };
+  }
   return {
     entry(name, value) {
-      const text = byteString(value);
-      const key = `${name}\0${text}`; // names hold no NUL
-      let entry = known.get(key);
+      let known = names.get(name);
+      if (known === undefined) {
+        known = nameOf(name);
+        names.set(name, known);
+      }
+      let entry = known.entries.get(value);
       if (entry === undefined) {
-        const index = order.find((i) => name.startsWith(XATTR_PREFIXES[i]!)) ?? 0; // the prefix of 0 always fits
-        const prefixSize = XATTR_PREFIXES[index]!.length; // an index of the table
+        const { index, prefixSize, filterBit } = known;
         const size = alignUp(RawXattrEntry.size + name.length - prefixSize + value.length, XATTR_UNIT);
-        const hash = xxh32(name.slice(prefixSize) as ByteString, XATTR_FILTER_SEED + index);
-        const filterBit = 1 << (hash & 31);
-        entry = { name, value, text, index, prefixSize, size, filterBit, uses: 0, sharedAt: undefined };
-        known.set(key, entry);
+        entry = { name, value, index, prefixSize, size, filterBit, uses: 0, sharedAt: undefined };
+        known.entries.set(value, entry);
       }
       entry.uses++;
       return entry;
     },
-    get entries() {
-      return known.values();
+    *entries() {
+      for (const { entries } of names.values()) yield* entries.values();
     },
   };
 }
@@ -67,17 +79,17 @@ const compare = (a: string | number, b: string | number): number => (a < b ? -1 
 
 /** Descending by whole name, then by length of the value, then by value. */
 const orderOfC = (a: XattrEntry, b: XattrEntry): number =>
-  compare(b.name, a.name) || compare(b.value.length, a.value.length) || compare(b.text, a.text);
+  compare(b.name, a.name) || compare(b.value.length, a.value.length) || compare(b.value, a.value);
 
 /** Ascending by index of the prefix, then by the rest of the name, then by value. */
 const orderOfRust = (a: XattrEntry, b: XattrEntry): number =>
   compare(a.index, b.index) ||
   compare(a.name.slice(a.prefixSize), b.name.slice(b.prefixSize)) ||
-  compare(a.text, b.text);
+  compare(a.value, b.value);
 
 /** Shares what more than one inode has. Returns the shared area's entries in their order, and its bytes. */
 export function shareXattrs(table: XattrTable, version: FormatVersion): { shared: XattrEntry[]; size: number } {
-  const shared = [...table.entries].filter(({ uses }) => uses > 1).sort(version === 2 ? orderOfRust : orderOfC);
+  const shared = [...table.entries()].filter(({ uses }) => uses > 1).sort(version === 2 ? orderOfRust : orderOfC);
   let size = 0;
   for (const entry of shared) {
     entry.sharedAt = size;
@@ -111,28 +123,46 @@ export function planXattrBody(entries: readonly XattrEntry[], version: FormatVer
   return { shared, inline, size };
 }
 
+/** Bytes of a byte string into their place. */
+export function writeBytes(target: Uint8Array, at: number, text: string, from = 0): void {
+  for (let i = from; i < text.length; i++) target[at + i - from] = text.charCodeAt(i);
+}
+
+// Fields are written in place: there are a few for each file, and a table's encoder costs several times as much (measured).
+
 export function writeXattrEntry(target: Uint8Array, at: number, entry: XattrEntry): void {
   const { name, prefixSize, index, value } = entry;
-  const suffix = bytesOf(name.slice(prefixSize) as ByteString);
-  target.set(RawXattrEntry.encode({ nameSize: suffix.length, nameIndex: index, valueSize: value.length }), at);
-  target.set(suffix, at + RawXattrEntry.size);
-  target.set(value, at + RawXattrEntry.size + suffix.length);
+  const { nameSize, nameIndex, valueSize } = RawXattrEntry.fields;
+  const suffixSize = name.length - prefixSize;
+  target[at + nameSize.offset] = suffixSize;
+  target[at + nameIndex.offset] = index;
+  target[at + valueSize.offset] = value.length & 0xff;
+  target[at + valueSize.offset + 1] = value.length >>> 8;
+  writeBytes(target, at + RawXattrEntry.size, name, prefixSize);
+  writeBytes(target, at + RawXattrEntry.size + suffixSize, value);
 }
 
 /** @param sharedBase bytes from where shared ids count to the shared area */
-export function writeXattrBody(target: Uint8Array, at: number, body: XattrBody, sharedBase: number): void {
+export function writeXattrBody(
+  view: DataView,
+  image: Uint8Array,
+  at: number,
+  body: XattrBody,
+  sharedBase: number,
+): void {
   let bits = 0;
   for (const { filterBit } of body.shared) bits |= filterBit;
   for (const { filterBit } of body.inline) bits |= filterBit;
-  const header = { nameFilter: ~bits >>> 0, sharedCount: body.shared.length, reserved: new Uint8Array(0) };
-  target.set(RawXattrHeader.encode(header), at);
+  const { nameFilter, sharedCount } = RawXattrHeader.fields;
+  view.setUint32(at + nameFilter.offset, ~bits >>> 0, true);
+  view.setUint8(at + sharedCount.offset, body.shared.length);
   at += RawXattrHeader.size;
   for (const { sharedAt } of body.shared) {
-    target.set(RawXattrId.encode({ id: (sharedBase + sharedAt!) / XATTR_UNIT }), at); // shared entries have a place
+    view.setUint32(at, (sharedBase + sharedAt!) / XATTR_UNIT, true); // shared entries have a place
     at += RawXattrId.size;
   }
   for (const entry of body.inline) {
-    writeXattrEntry(target, at, entry);
+    writeXattrEntry(image, at, entry);
     at += entry.size;
   }
 }
