@@ -1,19 +1,22 @@
 /** SELinux labels against libselinux (matchpathcon), for a real policy and for made-up ones. */
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { type ByteString, bytesOf } from "../../core/src/bytes/index.ts";
+import { openErofs, readTree } from "../../core/src/formats/erofs/index.ts";
 import { compileContexts, parseFileContexts, parseSubstitutions } from "../../core/src/formats/selinux/index.ts";
-import { nodeDecompressors, nodeFiles, nodeHashes } from "../../core/src/node/index.ts";
+import { nodeDecompressors, nodeFiles, nodeHashes, openFile } from "../../core/src/node/index.ts";
 import { parseReference, readInput } from "../../core/src/ops/image/index.ts";
 import { labelSystem, readSystemPolicy } from "../../core/src/ops/selinux/index.ts";
 import { memoryScratch } from "../../core/src/source/index.ts";
 import { type Directory, getNode, type NodeType, walkTree } from "../../core/src/tree/index.ts";
+import { ashlarOk } from "../support/ashlar.ts";
 import { type Oracle, requireOracle } from "../support/oracle.ts";
 import { findRoot } from "../support/roots.ts";
+import { tarBytes } from "../support/tar.ts";
 
 const MODES: Readonly<Record<NodeType, string>> = {
   file: "file",
@@ -193,3 +196,35 @@ test("made-up policies", (t) =>
         assert.equal(policy.lookup(path, type) ?? "<<none>>", theirs[i], `round ${round}: ${type} ${path}`);
     }
   }));
+
+test("a sealed root carries the labels", async (t) => {
+  const fsck = requireOracle(t, "fsck.erofs", { from: "tools" });
+  if (fsck === undefined) return;
+  const folder = await mkdtemp(join(tmpdir(), "ashlar-selinux-"));
+  try {
+    const contexts = "/.*\tu:object_r:default_t:s0\n/usr/bin/.*\t--\tu:object_r:bin_t:s0\n";
+    const tar = tarBytes([
+      { name: "etc/selinux/config", content: "SELINUXTYPE=targeted\n" },
+      { name: "etc/selinux/targeted/contexts/files/file_contexts", content: contexts },
+      { name: "usr/bin/tool", content: "tool" },
+    ]);
+    await writeFile(join(folder, "root.tar"), tar);
+    for (const [selinux, name, expected] of [
+      ["policy", "labelled", "u:object_r:bin_t:s0\0"],
+      ["none", "plain", undefined],
+    ] as const) {
+      const flags = ["-o", folder, "--name", name, "--selinux", selinux, "--timestamp", "0"];
+      ashlarOk(["seal", `tar:${join(folder, "root.tar")}`, ...flags]);
+      const image = await openFile(join(folder, `${name}.root.erofs`));
+      const root = await readTree(await openErofs(image));
+      const label = getNode(root, "usr/bin/tool")?.xattrs.get("security.selinux" as ByteString);
+      assert.equal(label && Buffer.from(label).toString(), expected);
+      await image.close();
+      await fsck.ok([join(folder, `${name}.root.erofs`)]);
+    }
+    const { options } = JSON.parse(await readFile(join(folder, "labelled.release.json"), "utf8"));
+    assert.equal(options.selinux, "targeted");
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

@@ -144,6 +144,12 @@ export const inputFlags = {
     brief: "Ends of files in blocks of their own (small updates) or beside the inode (small image)",
     default: "blocks",
   },
+  selinux: {
+    kind: "enum",
+    values: ["policy", "none"],
+    brief: "SELinux labels of files: by the image's own policy, where it has one, or none",
+    default: "policy",
+  },
   tmpdir: text(
     "Directory for temporary files, with room for the uncompressed layers (default: the output directory)",
     "DIR",
@@ -166,6 +172,7 @@ export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly timestamp?: bigint | undefined;
   readonly salt?: string | undefined;
   readonly tails: "blocks" | "inline";
+  readonly selinux: "policy" | "none";
   readonly tmpdir?: string | undefined;
   readonly workers?: number | undefined;
   readonly overwrite: boolean;

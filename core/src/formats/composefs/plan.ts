@@ -152,7 +152,12 @@ function shapeOf({ data, type }: Draft, limitsTail: boolean): Shape {
         : { blocks: whole, tailSize: tail, starts: NO_STARTS, size };
     }
     case "chunks":
-      return { blocks: 0, tailSize: 4 * (limitsTail ? chunking(data.size).count : 1), starts: NO_STARTS, size: data.size };
+      return {
+        blocks: 0,
+        tailSize: 4 * (limitsTail ? chunking(data.size).count : 1),
+        starts: NO_STARTS,
+        size: data.size,
+      };
     default:
       return { blocks: 0, tailSize: 0, starts: NO_STARTS, size: 0 };
   }

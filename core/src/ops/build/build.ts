@@ -13,6 +13,7 @@ import { type ArtifactRole, FORMAT_VERSION, RELEASE_SCHEMA, type Release } from 
 import { productUuid } from "../seal/product.ts";
 import { sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
+import { type LabelMode, labelTree } from "../selinux/index.ts";
 import { type Architecture, architectureOf } from "./architecture.ts";
 import { type BootFiles, findBootFiles } from "./boot-files.ts";
 import { type DiskInput, layoutDisk } from "./disk.ts";
@@ -49,6 +50,8 @@ export interface BuildOptions extends GeometryOptions {
   readonly kargs?: readonly string[];
   readonly etc: "persistent" | "transient";
   readonly tails: "blocks" | "inline";
+  /** Default `policy`. */
+  readonly selinux?: LabelMode | undefined;
   /** Hexadecimal; default made from the image id. */
   readonly salt?: string | undefined;
 }
@@ -70,6 +73,8 @@ interface Decided {
   readonly bootFiles: BootFiles;
   /** Nanoseconds since 1970. */
   readonly clamp: bigint;
+  /** SELinux policy by which files are labelled, or `none`. */
+  readonly selinux: string;
   readonly osRelease: Uint8Array;
   readonly initrd: Uint8Array;
   /** The command line with this root hash, in lower-case hexadecimal. */
@@ -90,6 +95,7 @@ async function decide(input: SystemInput, options: BuildOptions, environment: En
   commandLine("0".repeat(64)); // as long as the real one, for what it refuses
   const clamp = options.clamp ?? input.created ?? newestTime(tree);
   for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
+  const selinux = await labelTree(tree, options.selinux ?? "policy", reporter);
   const osRelease = await readOsRelease(tree);
   const task = reporter.start("assembling the initrd");
   const initrd = await assembleInitrd(tree, {
@@ -100,7 +106,7 @@ async function decide(input: SystemInput, options: BuildOptions, environment: En
   });
   task.advance(initrd.length);
   task.end();
-  return { identity, architecture, kernel, bootFiles, clamp, osRelease, initrd, commandLine };
+  return { identity, architecture, kernel, bootFiles, clamp, selinux, osRelease, initrd, commandLine };
 }
 
 /** Writes the UKI with this command line; returns what was written. */
@@ -235,6 +241,7 @@ export async function buildSystem(
       timestamp: formatTime(decided.clamp),
       etc: options.etc,
       tails: options.tails,
+      ...(decided.selinux === "none" ? {} : { selinux: decided.selinux }),
       kargs: [...(options.kargs ?? [])],
       espSize: geometry.esp.size,
       slotSize: geometry.slotA.root.size,

@@ -8,6 +8,7 @@ import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
 import { type Identity, identify, LABEL_TITLE, LABEL_VERSION, stemOf } from "../release/identity.ts";
 import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import { type LabelMode, labelTree } from "../selinux/index.ts";
 import { productUuid } from "./product.ts";
 import { sealTree, verityParameters } from "./seal.ts";
 import { clampTimes, newestTime } from "./times.ts";
@@ -36,6 +37,8 @@ export interface SealContentOptions {
   readonly clamp?: bigint | undefined;
   readonly algorithm: HashAlgorithm;
   readonly tails: "blocks" | "inline";
+  /** Default `policy`: content that is a system with a policy gets its labels. */
+  readonly selinux?: LabelMode | undefined;
   /** Hexadecimal; default made from the image id. */
   readonly salt?: string | undefined;
 }
@@ -79,6 +82,7 @@ export async function sealContent(
   const { stem, identity } = nameContent(options, input.labels);
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
+  const selinux = await labelTree(input.tree, options.selinux ?? "policy", reporter);
   const names = { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` };
   const root = await artifacts.create(names.root);
   const hashDevice = await artifacts.create(names.verity);
@@ -107,7 +111,7 @@ export async function sealContent(
     rootHash: toHex(sealed.rootHash),
     verity: describeVerity(verity, verityUuid, sealed.dataBlocks),
     inputs: input.inputs,
-    options: { timestamp: formatTime(clamp), tails: options.tails },
+    options: { timestamp: formatTime(clamp), tails: options.tails, ...(selinux === "none" ? {} : { selinux }) },
     artifacts: [
       await describeArtifact("root", names.root, root.source(sealed.rootSize), hashes, digesting),
       await describeArtifact("root-verity", names.verity, hashDevice.source(sealed.hashDeviceSize), hashes, digesting),
