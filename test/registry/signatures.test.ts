@@ -1,17 +1,20 @@
 // Signatures between us and other people's programs: what cosign signs we accept, what we sign cosign and skopeo accept, and
 // a release is signed, verified, copied away and verified there.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, type TestContext, test } from "node:test";
 
-import { openRegistries } from "../../core/src/node/index.ts";
+import { openPrivateKey, openRegistries } from "../../core/src/node/index.ts";
 import { pushReleases } from "../../core/src/ops/publish/index.ts";
 import { parseRegistryReference } from "../../core/src/ops/registry/index.ts";
 import { requireOracle, requirePeer } from "../support/oracle.ts";
 import { missingPeers, PROGRAMS, type Registry, startRegistry } from "../support/registry.ts";
 import { clientSettings } from "../support/registry-clients.ts";
 import { publishEnvironment, sampleRelease } from "../support/releases.ts";
+import { REPOSITORY } from "../support/roots.ts";
 import { assertOneLine, digests, type RunResult, run, runOk, sampleLayout, workFolder } from "../support/samples.ts";
 
 const folder = workFolder({ after });
@@ -39,7 +42,7 @@ function refused(result: RunResult, pattern: RegExp, status = 6): void {
 }
 
 /** A registry with the image in `count` repositories of it. */
-async function withImages(t: Parameters<typeof requireOracle>[0], kind: Registry["kind"], names: readonly string[]) {
+async function withImages(t: TestContext, kind: Registry["kind"], names: readonly string[]) {
   const skopeo = requireOracle(t, "skopeo");
   if (skopeo === undefined) return undefined;
   const registry = await startRegistry(t, { kind });
@@ -332,4 +335,37 @@ test("keygen: nothing is overwritten, the private key is its owner's alone, and 
   writeFileSync(file, "secret\n");
   await runOk(["keygen", "-o", join(folder, "filed"), "--password-file", file]);
   assert.throws(() => statSync(join(folder, "nobody.key")));
+});
+
+/** Runs the command on a terminal of its own and answers each question when it is asked. */
+async function onTerminal(t: TestContext, command: string, answers: readonly string[]): Promise<RunResult | undefined> {
+  if (requireOracle(t, "script") === undefined) return undefined;
+  const env = { PATH: process.env["PATH"] ?? "", HOME: folder };
+  const child = spawn("script", ["-qec", command, "/dev/null"], { env, timeout: 60_000, killSignal: "SIGKILL" });
+  let said = "";
+  let asked = 0;
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+    while (asked < answers.length && said.split(/(?:key|again): /).length - 1 > asked)
+      child.stdin.write(answers[asked++]!);
+  });
+  const [status, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  return { status, signal, stdout: said, stderr: "" };
+}
+
+test("a person at a terminal is asked for the password, which nobody sees", async (t) => {
+  const command = `${join(REPOSITORY, "ashlar")} keygen -o`;
+  const made = await onTerminal(t, `${command} ${join(folder, "asked")}`, ["secret\r", "secret\r"]);
+  if (made === undefined) return;
+  assert.equal(made.status, 0, made.stdout);
+  assert.doesNotMatch(made.stdout, /secret/);
+  const signer = await openPrivateKey(readFileSync(join(folder, "asked.key")), "asked.key", async () =>
+    Buffer.from("secret"),
+  );
+  assert.equal(signer.publicKey.type, "ecdsa-p256");
+  const differ = await onTerminal(t, `${command} ${join(folder, "differ")}`, ["secret\r", "other\r"]);
+  assert.equal(differ?.status, 6, differ?.stdout);
+  const stopped = await onTerminal(t, `${command} ${join(folder, "stopped")}`, ["sec\x03"]);
+  assert.equal(stopped?.status, 130, stopped?.stdout);
+  for (const name of ["differ", "stopped"]) assert.equal(existsSync(join(folder, `${name}.key`)), false);
 });

@@ -67,10 +67,7 @@ export async function promptFor(question: string, signal: AbortSignal): Promise<
     return await new Promise<Uint8Array | undefined>((resolve, reject) => {
       lines.once("line", (line) => resolve(encodeUtf8(line)));
       lines.once("close", () => resolve(undefined));
-      lines.once("SIGINT", () => {
-        reject(new PolicyError("no-password", "no password was given"));
-        process.kill(process.pid, "SIGINT");
-      });
+      lines.once("SIGINT", () => process.kill(process.pid, "SIGINT")); // and so to `signal`
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     });
   } finally {
