@@ -188,6 +188,21 @@ test("proxies: CONNECT for https, the whole address for http, none for NO_PROXY 
   assert.equal(connects.length, before);
   await assert.rejects(resolve("registry.test/os", {}, { HTTPS_PROXY: `http://user:wrong@${at}` }), fails("proxy"));
   await assert.rejects(resolve("registry.test/os", {}, { HTTPS_PROXY: "http://127.0.0.1:1" }), fails("connection"));
+  // A proxy that is spoken to over TLS, with certificates of its own.
+  const secureProxy = https.createServer({
+    cert: readFileSync(certificates.certificate),
+    key: readFileSync(certificates.key),
+  });
+  for (const event of ["request", "connect"])
+    for (const listener of proxy.listeners(event)) secureProxy.on(event, listener as () => void);
+  const secureAt = await listen(secureProxy as unknown as Server);
+  const secureEnv = { HTTPS_PROXY: `https://user:p%20w@${secureAt}`, HTTP_PROXY: `https://user:p%20w@${secureAt}` };
+  await assert.rejects(resolve("registry.test/os", { tlsVerify: false }, secureEnv), fails("tls"));
+  write(`.config/containers/certs.d/${secureAt}/ca.crt`, readFileSync(certificates.authority));
+  assert.equal(await resolve("registry.test/os", { tlsVerify: false }, secureEnv), DIGEST);
+  secureProxy.removeAllListeners("connect");
+  secureProxy.on("connect", (_, socket) => socket.destroy());
+  assert.equal(await resolve("registry.test/os", { tlsVerify: false }, secureEnv), DIGEST);
   // https fails at the proxy, which then is asked for http.
   proxy.removeAllListeners("connect");
   proxy.on("connect", (_, socket) => socket.destroy());

@@ -30,8 +30,8 @@ export interface CredentialOptions {
 
 /** In the order in which they are looked into. */
 export function authFiles({ authFile, environment }: CredentialOptions): { path: string; required: boolean }[] {
-  const only = authFile ?? environment["REGISTRY_AUTH_FILE"];
-  if (only) return [{ path: only, required: true }];
+  const only = authFile || environment["REGISTRY_AUTH_FILE"];
+  if (only) return [{ path: only, required: only === authFile }]; // a variable may name what login is yet to make
   const home = environment["HOME"] || homedir();
   const runtime = environment["XDG_RUNTIME_DIR"];
   const config = environment["XDG_CONFIG_HOME"] || join(home, ".config");

@@ -14,19 +14,28 @@ export interface ProxyServer {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** Certificates to trust and to show, for a host with port as in a URL. */
+export type TlsOptionsFor = (host: string) => Promise<tls.ConnectionOptions>;
+
+/** For a connection to the proxy itself. Left alone, Node would want a certificate for the server behind it. */
+export async function proxyTls({ hostname, port }: ProxyServer, tlsOptions: TlsOptionsFor) {
+  const trust = await tlsOptions(port === "" ? hostname : `${hostname}:${port}`);
+  return { ...trust, servername: net.isIP(hostname.replace(/^\[|\]$/g, "")) ? "" : hostname };
+}
+
 export type ProxyFor = (url: URL) => ProxyServer | undefined;
 
 type OnSocket = (error: Error | null, socket?: net.Socket) => void;
 
 /** Makes the agent's connections through the proxy where there is one for the address. */
-export function connectThrough(agent: https.Agent, proxyFor: ProxyFor): void {
+export function connectThrough(agent: https.Agent, proxyFor: ProxyFor, tlsOptions: TlsOptionsFor): void {
   const direct = agent.createConnection.bind(agent) as (options: tls.ConnectionOptions, done: OnSocket) => net.Socket;
   const create = (options: tls.ConnectionOptions, done: OnSocket): net.Socket | undefined => {
     const { host = "", port = 443 } = options;
     const shown = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
     const proxy = proxyFor(new URL(`https://${shown}/`));
     if (proxy === undefined) return direct(options, done);
-    openTunnel(proxy, shown).then(
+    openTunnel(proxy, shown, tlsOptions).then(
       (socket) => {
         const encrypted = tls.connect({ ...options, socket, ...(net.isIP(host) ? {} : { servername: host }) });
         encrypted.once("secureConnect", () => done(null, encrypted));
@@ -40,13 +49,14 @@ export function connectThrough(agent: https.Agent, proxyFor: ProxyFor): void {
 }
 
 /** A connection to `target` by way of the proxy. Errors: SourceError `proxy`, and those of the connection. */
-async function openTunnel(proxy: ProxyServer, target: string): Promise<net.Socket> {
+async function openTunnel(proxy: ProxyServer, target: string, tlsOptions: TlsOptionsFor): Promise<net.Socket> {
   const { protocol, hostname, port, headers } = proxy;
-  const module = protocol === "https:" ? https : http;
-  const request = module.request({
+  const isSecure = protocol === "https:";
+  const request = (isSecure ? https : http).request({
+    ...(isSecure ? await proxyTls(proxy, tlsOptions) : {}),
     method: "CONNECT",
     host: hostname,
-    port: Number(port || (protocol === "https:" ? 443 : 80)),
+    port: Number(port || (isSecure ? 443 : 80)),
     path: target,
     headers: { host: target, ...headers },
     agent: false,

@@ -2,10 +2,9 @@
 import http from "node:http";
 import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ConnectionOptions } from "node:tls";
 import type { HttpRequest, HttpResponse, Timing, Transport } from "../../ops/registry/index.ts";
 import { abortReason, connectionFailure } from "./failures.ts";
-import { connectThrough, type ProxyFor } from "./proxy.ts";
+import { connectThrough, type ProxyFor, proxyTls, type TlsOptionsFor } from "./proxy.ts";
 
 /** Milliseconds in which nothing comes or goes before a connection is given up, … */
 const IDLE_TIMEOUT = 60_000;
@@ -19,8 +18,7 @@ const MAX_CONNECTIONS = 16;
 const MAX_DRAINED = 16 * 1024;
 
 export interface TransportOptions {
-  /** Certificates to trust and to show, for a host with port as in a URL. */
-  readonly tlsOptions: (host: string) => Promise<ConnectionOptions>;
+  readonly tlsOptions: TlsOptionsFor;
   /** The proxy on the way to an address. */
   readonly proxyFor: ProxyFor;
   readonly userAgent: string;
@@ -46,57 +44,46 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
   const pooling = { keepAlive: true, maxSockets: MAX_CONNECTIONS };
   const plain = new http.Agent(pooling);
   const secure = new https.Agent(pooling);
-  connectThrough(secure, proxyFor);
+  const secureProxy = new https.Agent(pooling);
+  connectThrough(secure, proxyFor, tlsOptions);
 
-  async function optionsFor(request: HttpRequest): Promise<https.RequestOptions> {
-    const url = new URL(request.url);
+  /** To the server, or, for plain http, to a proxy that takes the whole address as the path. */
+  async function routeOf({ url: text, insecure }: HttpRequest): Promise<https.RequestOptions> {
+    const url = new URL(text);
     const proxy = proxyFor(url);
-    const headers = { "user-agent": userAgent, ...request.headers };
-    const { method } = request;
-    const timeout = method === "GET" || method === "HEAD" ? IDLE_TIMEOUT : IDLE_TIMEOUT_SENDING;
-    const common = { method, maxHeaderSize: MAX_HEADERS, timeout };
-    const target = { host: url.hostname.replace(/^\[|\]$/g, ""), path: url.pathname + url.search };
-    if (url.protocol === "https:")
-      return {
-        ...common,
-        ...target,
-        port: Number(url.port || 443),
-        agent: secure,
-        headers: { host: url.host, ...headers },
-        ...(await tlsOptions(url.host)),
-        ...(request.insecure ? { rejectUnauthorized: false } : {}),
-      };
-    if (proxy === undefined || proxy.protocol !== "http:")
-      return {
-        ...common,
-        ...target,
-        port: Number(url.port || 80),
-        agent: plain,
-        headers: { host: url.host, ...headers },
-      };
-    // A proxy takes plain requests as they are, with the whole address.
-    return {
-      ...common,
-      host: proxy.hostname,
-      port: Number(proxy.port || 80),
-      path: request.url,
-      agent: plain,
-      headers: { host: url.host, ...headers, ...proxy.headers },
-    };
+    const host = { host: url.host };
+    const trust = insecure ? { rejectUnauthorized: false } : {};
+    if (url.protocol === "https:" || proxy === undefined) {
+      const target = { host: bareHost(url), path: url.pathname + url.search, headers: host };
+      if (url.protocol === "http:") return { ...target, port: Number(url.port || 80), agent: plain };
+      return { ...target, ...(await tlsOptions(url.host)), ...trust, port: Number(url.port || 443), agent: secure };
+    }
+    const { hostname, port, protocol } = proxy;
+    const way = { host: hostname, path: text, headers: { ...host, ...proxy.headers } };
+    if (protocol === "http:") return { ...way, port: Number(port || 80), agent: plain };
+    return { ...way, ...(await proxyTls(proxy, tlsOptions)), port: Number(port || 443), agent: secureProxy };
   }
 
   async function once(request: HttpRequest): Promise<{ response?: HttpResponse; error?: unknown; reused: boolean }> {
-    const options = await optionsFor(request);
-    const { signal, body } = request;
+    const { method, signal, body } = request;
+    const { headers: own, ...route } = await routeOf(request);
+    signal?.throwIfAborted();
     const what = new URL(request.url).host;
-    const module = request.url.startsWith("https:") ? https : http;
-    const headers = { ...(options.headers as http.OutgoingHttpHeaders) };
-    if (body !== undefined) headers["content-length"] = body.size;
-    const sent = module.request({ ...options, headers });
+    const sent = (route.agent === plain ? http : https).request({
+      ...route,
+      method,
+      maxHeaderSize: MAX_HEADERS,
+      timeout: method === "GET" || method === "HEAD" ? IDLE_TIMEOUT : IDLE_TIMEOUT_SENDING,
+      headers: {
+        ...(own as http.OutgoingHttpHeaders),
+        "user-agent": userAgent,
+        ...request.headers,
+        ...(body === undefined ? {} : { "content-length": body.size }),
+      },
+    });
     const stop = (): void => {
       sent.destroy(abortReason(signal) as Error);
     };
-    signal?.throwIfAborted();
     (signal as globalThis.AbortSignal | undefined)?.addEventListener("abort", stop, { once: true });
     const forget = (): void => {
       (signal as globalThis.AbortSignal | undefined)?.removeEventListener("abort", stop);
@@ -134,8 +121,14 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
     close() {
       plain.destroy();
       secure.destroy();
+      secureProxy.destroy();
     },
   };
+}
+
+/** As Node's sockets take it: an IPv6 address has no brackets. */
+function bareHost({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, "");
 }
 
 /** Ends early when an answer comes before all is sent. Errors of the body pass. */

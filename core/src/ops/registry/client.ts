@@ -164,9 +164,16 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
       credentials: options.credentials,
       timing,
       name,
-      send: ({ method, url, headers, body }) => {
-        const request = { method, body, what: `${name}: token`, signal: undefined };
-        return repeat(async () => whole(await follow(request, url, headers), MAX_TOKEN_BODY, request.what), request);
+      async send({ method, url, headers, body }) {
+        const what = `${name}: token`;
+        const request = { method, body, what, signal: undefined };
+        try {
+          return await repeat(async () => whole(await follow(request, url, headers), MAX_TOKEN_BODY, what), request);
+        } catch (error) {
+          if (!isTransientError(error)) throw error;
+          // It was tried often enough; the request that wants the token is not to multiply that.
+          throw new SourceError("token-service", `${what}: ${(error as Error).message}`, { cause: error });
+        }
       },
     });
     return authorizer;

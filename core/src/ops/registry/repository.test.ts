@@ -352,6 +352,12 @@ test("tokens: with a password, with an identity token, for mounts; a refusal is 
     registry.script = script(() => ({ status: 200, body }));
     await assert.rejects(registry.open().tags(), fails("bad-token"), body);
   }
+  registry.requests.length = 0;
+  registry.script = script(() => {
+    throw broken();
+  });
+  await assert.rejects(registry.open({ retryTimes: 2 }).tags(), fails("token-service"));
+  assert.equal(registry.requests.length, 1 + 3); // not three for each of three
   registry.script = () => ({ status: 401, headers: { "www-authenticate": 'Bearer realm="http://auth.example/"' } });
   await assert.rejects(registry.open({ credentials }).tags(), fails("insecure-realm", "PolicyError"));
   registry.script = () => ({ status: 401, headers: { "www-authenticate": "Basic" } });
