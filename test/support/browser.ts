@@ -27,7 +27,7 @@ const FLAGS = [
   "--disable-sync",
   "--hide-scrollbars",
   "--remote-debugging-port=0",
-  "--host-resolver-rules=MAP * ~NOTFOUND", // nothing outside can be reached, by the page or by the browser itself
+  "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", // nothing outside can be reached, by the page or by the browser itself
 ];
 
 /** Milliseconds; a loaded machine takes seconds to start the browser. */
