@@ -62,6 +62,8 @@ describe("ashlar channel", { skip }, () => {
     const made = ["--root-key", "root.key", "--targets-key", "targets.key", "--online-key", "online.key"];
     await ok("init", at("stable"), "--product", "os", ...made);
     await ok("init", at("beta"), "--product", "os", ...made);
+    await ok("init", "oci:layout:stable", "--product", "os", ...made);
+    await ok("refresh", "oci:layout:stable", ...keys("online"));
     await fails("channel-exists", 6, "init", at("beta"), "--product", "os", ...made);
     await ok("add", at("beta"), at("1"), ...keys("targets", "online"));
     await ok("add", at("beta"), at("2"), "--min-agent", "0.1", ...keys("targets", "online"));

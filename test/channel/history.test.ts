@@ -5,6 +5,7 @@ import fc from "fast-check";
 import type { Repository } from "../../core/src/formats/oci/index.ts";
 import { nodeHashes, tufVerifier } from "../../core/src/node/index.ts";
 import {
+  type ChannelSigner,
   type ChannelState,
   decide,
   encodeClientState,
@@ -155,6 +156,31 @@ test("what is stored as a file comes back the same", async () => {
   const machine = device(repository, channel.pin);
   await machine.follow();
   assert.deepEqual(parseClientState(encodeClientState(machine.state!), "state"), machine.state);
+});
+
+test("a key that goes and comes back: a device that slept meanwhile follows", async () => {
+  const repository = memoryRepository();
+  const channel = await publisher(repository);
+  for (const version of ["1", "2", "3"]) await channel.release({ version });
+  const machine = device(repository, channel.pin);
+  assert.equal((await machine.follow()).result, "newer");
+  const [old] = channel.keys.online;
+  const fresh = await newSigner();
+  const swap = async (signer: ChannelSigner): Promise<void> => {
+    channel.keys = { ...channel.keys, online: [signer] };
+    await channel.change((current) => {
+      const { roles } = current.roots.at(-1)!.signed;
+      const both = ["snapshot", "timestamp"] as const;
+      const add = both.map((role) => ({ role, key: signer.key }));
+      const remove = both.flatMap((role) => roles[role].keyids.map((keyId) => ({ role, keyId })));
+      return rotate(current, { add, remove }, timeOf(channel), nodeHashes);
+    });
+  };
+  await swap(fresh);
+  await swap(old!);
+  const found = await machine.follow();
+  assert.equal(found.result, "newer");
+  assert.deepEqual([found.view.roles.root.version, found.view.roles.timestamp.version], [3, 1]);
 });
 
 /** Lets `meanwhile` happen before the nth look at the tag. */

@@ -7,6 +7,7 @@ import {
   type ChannelRelease,
   type ChannelSigner,
   type ChannelState,
+  type ChannelView,
   type Draft,
   describeReleases,
   type EditTime,
@@ -88,7 +89,22 @@ async function settle(
     const seen = nextClientState(published.documents, current?.state, time.now);
     await writeBytes(flags.state, encodeClientState(seen), true);
   }
+  noteEnding(session, published.view, time.now);
   printPublished(session, flags, place, published);
+}
+
+/** Days before its end when a document that needs offline keys is spoken of. */
+const WARNING_DAYS = 30;
+
+function noteEnding(session: Session, { roles }: ChannelView, now: number): void {
+  for (const role of ["root", "targets"] as const) {
+    const days = Math.floor((Date.parse(roles[role].expires) - now) / (24 * 60 * 60 * 1000));
+    if (days < WARNING_DAYS)
+      session.reporter.note({
+        code: "channel-expires-soon",
+        message: `${role} expires in ${days} days, at ${roles[role].expires}: its keys are needed before`,
+      });
+  }
 }
 
 /** A change of a channel that is there. */

@@ -222,6 +222,9 @@ export async function writeChannel(
   return manifest.digest;
 }
 
+/** No tag of that name; a layout that is yet to be made. */
+const NOTHING_THERE = ["no-such-image", "not-a-layout"];
+
 /** What the tag holds; undefined where it is not there. */
 export async function tagDigest(
   repository: Repository,
@@ -232,7 +235,7 @@ export async function tagDigest(
     return (await repository.resolve({ tag }, options)).digest;
   } catch (error) {
     // Only a plain "there is no such tag" counts: a registry that fails or refuses is no empty one.
-    if (error instanceof SourceError && error.code === "no-such-image") return undefined;
+    if (error instanceof SourceError && NOTHING_THERE.includes(error.code)) return undefined;
     throw error;
   }
 }

@@ -103,10 +103,13 @@ export function assertNotOlder(documents: ChannelDocuments, state: ClientState):
       expected: state.id,
       actual: channelId(root),
     });
-  const stillVouched = (role: Follower): boolean => {
-    const { keyids, threshold } = root.signed.roles[role];
-    return state[role].signers.filter((id) => keyids.includes(id)).length >= threshold;
-  };
+  // At every root since: a key that was taken out and came back has lost its past with the first step.
+  const since = documents.roots.filter(({ signed }) => signed.version >= state.root.version);
+  const stillVouched = (role: Follower): boolean =>
+    since.every(({ signed }) => {
+      const { keyids, threshold } = signed.roles[role];
+      return state[role].signers.filter((id) => keyids.includes(id)).length >= threshold;
+    });
   const times = stillVouched("timestamp") && stillVouched("snapshot");
   const counts: Readonly<Record<Follower, boolean>> = {
     timestamp: times,
