@@ -59,6 +59,8 @@ export async function openChannel(
   options: ReadOptions = {},
 ): Promise<OpenedChannel> {
   const { state, pins } = trust;
+  // From the oldest pin on, though the state knows a newer root: what an image was sealed with must be in the chain, or a
+  // state that somebody has put there would lead to another channel. A root is 2 kB.
   const versions = [...pins, ...(state === undefined ? [] : [pinOf(state)])].map(({ version }) => version ?? 1);
   const channel = await readChannel(repository, selector, hashes, {
     ...options,
