@@ -223,6 +223,43 @@ const diffCommand = buildCommand({
   },
 });
 
+export interface AnnotateFlags extends ProgressFlags, RegistryFlags {
+  readonly algorithm: "sha256" | "sha512";
+  readonly bootable: boolean;
+  readonly check: boolean;
+  readonly platform?: string | undefined;
+  readonly tmpdir?: string | undefined;
+  readonly workers?: number | undefined;
+}
+
+const annotateCommand = buildCommand({
+  loader: async () => (await import("../run/composefs-annotate.ts")).runAnnotate,
+  parameters: {
+    flags: {
+      algorithm: { kind: "enum", values: ["sha256", "sha512"], brief: "Of the digests", default: "sha512" },
+      bootable: { kind: "boolean", brief: "Also the digest of the image prepared for booting", default: false },
+      check: { kind: "boolean", brief: "Write nothing: check the annotations that are there", default: false },
+      platform: treeFlags.platform,
+      tmpdir: treeFlags.tmpdir,
+      workers: workersFlag,
+      ...registryFlags,
+      json: jsonFlag,
+      quiet: quietFlag,
+    },
+    positional: { kind: "tuple", parameters: [subject("REF", "docker:// or oci: reference of one image, no index")] },
+  },
+  docs: {
+    brief: "Write composefs digests into an image's manifest, or check them",
+    fullDescription: [
+      "The annotations of composefs-rs' draft for sealed images: configuration and merged image, with --bootable the one",
+      "that bootc asks for. The manifest changes, so the image has another digest and loses its signatures; its tag moves.",
+      "",
+      "  ashlar composefs annotate --bootable oci:./my-os:v1",
+      "  ashlar composefs annotate --check docker://quay.io/example/os:1",
+    ].join("\n"),
+  },
+});
+
 export const composefsRoutes = buildRouteMap({
   routes: {
     create: createCommand,
@@ -232,6 +269,7 @@ export const composefsRoutes = buildRouteMap({
     objects: objectsCommand,
     dump: dumpCommand,
     diff: diffCommand,
+    annotate: annotateCommand,
   },
   docs: { brief: "composefs images: made, measured, compared" },
 });

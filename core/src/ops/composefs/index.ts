@@ -1,3 +1,11 @@
+export {
+  annotateManifest,
+  checkClaims,
+  computeSealingDigests,
+  readClaims,
+  type SealingDigests,
+  type SealingOptions,
+} from "./annotations.ts";
 export { type ComposefsDiff, diffStored, type FirstDifference } from "./diff.ts";
 export { type ComposefsInfo, composefsInfo, objectsOf } from "./info.ts";
 export { contentsOf, type StoreEnvironment, storeContents } from "./store.ts";
@@ -9,5 +17,4 @@ export {
   type StoredTree,
   withPreparedInput,
 } from "./subject.ts";
-export { transformForBoot, transformForOci } from "./transform.ts";
 export { storedAlgorithm, writeStored } from "./write.ts";

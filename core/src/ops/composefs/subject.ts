@@ -11,8 +11,7 @@ import {
 import type { Source } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import { type InputEnvironment, type InputOptions, type Reference, readInput } from "../image/index.ts";
-import { labelForComposefs, readSystemPolicy, stripLabels } from "../selinux/index.ts";
-import { transformForBoot, transformForOci } from "./transform.ts";
+import { prepareForBoot, transformForOci } from "./prepare.ts";
 
 /** A tree whose contents are stored: it can be written, dumped and compared. */
 export interface StoredTree {
@@ -46,12 +45,7 @@ export async function withPreparedInput<T>(
   const input = await readInput(reference, environment, { ...options, keepHostXattrs: options.preparation === "none" });
   try {
     if (options.preparation !== "none") transformForOci(input.tree);
-    if (options.preparation === "boot") {
-      transformForBoot(input.tree);
-      const policy = await readSystemPolicy(input.tree);
-      if (policy === undefined) stripLabels(input.tree);
-      else labelForComposefs(input.tree, policy);
-    }
+    if (options.preparation === "boot") await prepareForBoot(input.tree);
     return await work(input.tree, input.name);
   } finally {
     await input.dispose();

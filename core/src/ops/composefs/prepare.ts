@@ -6,6 +6,7 @@
 import type { ByteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { type Attributes, type Directory, getNode, NO_XATTRS, walkTree } from "../../tree/index.ts";
+import { labelForComposefs, readSystemPolicy, stripLabels } from "../selinux/index.ts";
 
 const CAPABILITY = "security.capability" as ByteString;
 const SECOND = 1_000_000_000n; // nanoseconds
@@ -42,11 +43,19 @@ function copyAttributes(to: Attributes, { mode, uid, gid, mtime, xattrs }: Attri
   Object.assign(to, { mode, uid, gid, mtime, xattrs });
 }
 
+/** All of it: after {@link transformForOci}, {@link transformForBoot} and the labels of the root's own policy. */
+export async function prepareForBoot(root: Directory): Promise<void> {
+  transformForBoot(root);
+  const policy = await readSystemPolicy(root);
+  if (policy === undefined) stripLabels(root);
+  else labelForComposefs(root, policy);
+}
+
 /**
  * After {@link transformForOci}: /boot, which holds the UKI that carries the digest, and /sysroot are emptied. Both must
  * be there (FormatError `composefs-layout`). Labels are another step.
  */
-export function transformForBoot(root: Directory): void {
+function transformForBoot(root: Directory): void {
   const usr = directoryAt(root, "usr");
   for (const name of ["boot", "sysroot"]) {
     const directory = directoryAt(root, name);
