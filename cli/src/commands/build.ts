@@ -67,6 +67,7 @@ export const buildDiskCommand = buildCommand({
       ...TRANSPORTS_HELP,
       "",
       "  ashlar build oci:./my-os:v1 -o out",
+      "  ashlar build docker://registry.example/my-os:v1 -o out",
       "  ashlar build registry.example/my-os:v1 -o out --verify-key cosign.pub",
       "  ashlar build oci-archive:my-os.tar -o out --image-id my-os --image-version 1.2",
       "  ashlar build oci:./my-os -o out --karg console=ttyS0 --etc transient",

@@ -11,7 +11,7 @@ import { openBlobCache } from "../../node/registry/blob-cache.ts";
 import { bytesSource } from "../../source/index.ts";
 import { withBlobCache } from "./cached.ts";
 import { withMirrors } from "./mirrors.ts";
-import { broken, scriptedRegistry } from "./scripted-registry.ts";
+import { broken, cut, scriptedRegistry } from "./scripted-registry.ts";
 
 const work = await mkdtemp(join(tmpdir(), "ashlar-cache-"));
 after(() => rm(work, { recursive: true, force: true }));
@@ -83,6 +83,24 @@ test("mirrors: asked first, passed over where they fail, never written to", asyn
   await assert.rejects(open().resolve({ tag: "v2" }), fails("server-error"));
   await assert.rejects(open().has(describe(encodeUtf8("x"))), fails("server-error"));
   assert.equal(await open().has(main.blob), true);
+});
+
+test("mirrors: a blob that one does not finish comes to its end from the next", async () => {
+  const bytes = Uint8Array.from({ length: 9000 }, (_, index) => index % 251);
+  const mirror = await withImage(bytes);
+  const main = await withImage(bytes);
+  mirror.registry.script = ({ path }) => {
+    if (!path.includes("/blobs/")) return undefined;
+    if (mirror.registry.requests.length > 1) throw broken();
+    return { status: 200, headers: { "content-length": "9000" }, body: cut(bytes, 3000) };
+  };
+  const mirrors = [{ repository: mirror.registry.open({ retryTimes: 1 }), tags: true, digests: true }];
+  const repository = withMirrors(mirrors, main.registry.open());
+  assert.deepEqual(await read(repository, main.blob), Buffer.from(bytes));
+  assert.deepEqual(
+    main.registry.requests.map(({ headers }) => headers["range"]),
+    ["bytes=3000-8999"],
+  );
 });
 
 test("mirrors: a document that is not what its digest says is not made up for", async () => {

@@ -1,13 +1,18 @@
 /** A repository with mirrors: read from the first that answers, written to where it really is. */
 import { isAshlarError } from "../../errors/index.ts";
-import type { ClosableSource, Descriptor, Repository, Selector } from "../../formats/oci/index.ts";
-import type { ReadOptions } from "../../source/index.ts";
+import type { BlobStream, ClosableSource, Descriptor, Repository, Selector } from "../../formats/oci/index.ts";
+import { chunksOf, type ReadOptions, sliceSource } from "../../source/index.ts";
 
 export interface Mirror {
   readonly repository: Repository;
   /** What it may be asked for. */
   readonly tags: boolean;
   readonly digests: boolean;
+}
+
+/** Whether another one may do better. Wrong bytes are not made up for. */
+function isPassable(error: unknown): boolean {
+  return isAshlarError(error) && error.kind !== "IntegrityError";
 }
 
 /**
@@ -40,7 +45,7 @@ export function withMirrors(mirrors: readonly Mirror[], registry: Repository): R
         }
         result = { value };
       } catch (error) {
-        if (!isAshlarError(error) || error.kind === "IntegrityError") throw error;
+        if (!isPassable(error)) throw error;
         if (failure === undefined || repository === registry) failure = { error };
       }
     // Whoever failed might have known better than those who know nothing.
@@ -64,11 +69,38 @@ export function withMirrors(mirrors: readonly Mirror[], registry: Repository): R
     };
   }
 
+  /** Where the stream ends in an error, the rest comes by ranges, from whoever has it. */
+  function goingOn(stream: BlobStream, rest: ClosableSource): BlobStream {
+    return {
+      size: stream.size,
+      async *chunks(options) {
+        let position = 0;
+        try {
+          for await (const chunk of stream.chunks(options)) {
+            position += chunk.length;
+            yield chunk;
+          }
+        } catch (error) {
+          if (!isPassable(error) || position >= rest.size) throw error;
+          preferred = undefined;
+          yield* chunksOf(sliceSource(rest, position), options);
+        }
+      },
+      async close() {
+        await stream.close();
+        await rest.close();
+      },
+    };
+  }
+
   return {
     name: registry.name,
     resolve: (selector: Selector, options?: ReadOptions) =>
       firstOf(selector.digest === undefined ? "tags" : "digests", (one) => one.resolve(selector, options)),
-    open: (descriptor, options) => firstOf("digests", (one) => one.open(descriptor, options)),
+    async open(descriptor, options) {
+      const stream = await firstOf("digests", (one) => one.open(descriptor, options));
+      return goingOn(stream, openBlob(descriptor));
+    },
     openBlob: async (descriptor) => openBlob(descriptor),
     has: (descriptor, options) => firstOf("digests", (one) => one.has(descriptor, options), Boolean),
     referrers: (digest, options) =>
