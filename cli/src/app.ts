@@ -15,6 +15,7 @@ import { lintCommand } from "./commands/lint.ts";
 import { loginCommand, logoutCommand } from "./commands/login.ts";
 import { pullCommand } from "./commands/pull.ts";
 import { pushCommand } from "./commands/push.ts";
+import { reproduceCommand } from "./commands/reproduce.ts";
 import { sealCommand } from "./commands/seal.ts";
 import { signCommand } from "./commands/sign.ts";
 import { verifyCommand } from "./commands/verify.ts";
@@ -40,6 +41,7 @@ const routes = buildRouteMap({
     channel: channelRoutes,
     push: pushCommand,
     pull: pullCommand,
+    reproduce: reproduceCommand,
     completion: completionCommand,
   },
   docs: {

@@ -11,7 +11,7 @@ export const EXIT = {
   PolicyError: 6,
   SourceError: 7,
   SinkError: 8,
-  /** Of `ashlar diff --exit-code`. */
+  /** Of `ashlar diff --exit-code` and `ashlar reproduce`. */
   different: 9,
   /** Of `ashlar channel check`. */
   newer: 10,

@@ -3,7 +3,7 @@ import process from "node:process";
 import { isAshlarError, PolicyError, UnsupportedError } from "@ashlar/core/errors";
 import type { Descriptor, Repository } from "@ashlar/core/formats/oci";
 import { decompressFrame, fileScratch, nodeHashes, type OpenSource, openArtifacts, openFile } from "@ashlar/core/node";
-import type { Artifact } from "@ashlar/core/ops";
+import { unpublished } from "@ashlar/core/ops";
 import type { Reference } from "@ashlar/core/ops/image";
 import { type ContentKind, recognise } from "@ashlar/core/ops/inspect";
 import { pullRelease, readStoredRelease } from "@ashlar/core/ops/publish";
@@ -159,19 +159,11 @@ async function verifyBlocks(
   environment: VerifyEnvironment,
 ): Promise<readonly Check[]> {
   const store = await openArtifacts(folder, { overwrite: true });
-  const files = new Map<string, Artifact>();
-  async function create(name: string): Promise<Artifact> {
-    const file = await store.create(name);
-    files.set(name, file);
-    return file;
-  }
   try {
-    const resume = async (name: string) => ({ artifact: await create(name), left: undefined });
-    const unnamed = { ...store, create, resume, publish: async () => {} };
+    const unnamed = unpublished(store);
     const pulling = { ...environment, decompressFrame, scratch: fileScratch(folder) };
     const { release } = await pullRelease(repository, descriptor, unnamed, pulling);
-    const sizes = new Map(release.artifacts.map(({ name, size }) => [name, size]));
-    const open = async (name: string) => files.get(name)!.source(sizes.get(name)!); // all were created
+    const open = async (name: string) => unnamed.source(name, release)!; // all were written
     return (await verifyRelease(release, open, environment)).checks;
   } finally {
     await store.discard();

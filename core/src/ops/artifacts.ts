@@ -27,6 +27,33 @@ export interface ResumableStore extends ArtifactStore {
   suspend(): Promise<boolean>;
 }
 
+/** What an operation writes, for who only looks at it: nothing gets a name. */
+export interface UnpublishedStore extends ResumableStore {
+  /** An artifact that was written, by its name; undefined where there is none. */
+  source(name: string, release: { readonly artifacts: readonly { name: string; size: number }[] }): Source | undefined;
+}
+
+/** `publish` of the result does nothing; the caller discards `store`. */
+export function unpublished(store: ArtifactStore): UnpublishedStore {
+  const files = new Map<string, Artifact>();
+  async function create(name: string): Promise<Artifact> {
+    const file = await store.create(name);
+    files.set(name, file);
+    return file;
+  }
+  return {
+    create,
+    resume: async (name) => ({ artifact: await create(name), left: undefined }),
+    publish: async () => {},
+    suspend: async () => false,
+    discard: () => store.discard(),
+    source(name, { artifacts }) {
+      const size = artifacts.find((artifact) => artifact.name === name)?.size;
+      return size === undefined ? undefined : files.get(name)?.source(size);
+    },
+  };
+}
+
 export interface CopyOptions extends ReadOptions {
   /** @param amount bytes written since the last call */
   readonly onProgress?: (amount: number) => void;
