@@ -1,25 +1,14 @@
 // A channel brought to a site without a network: to a file, and from the file into an empty registry that cannot be left.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { generateKey } from "../../core/src/node/index.ts";
+import { closedNetwork } from "../support/closed-network.ts";
 import { missingPeers, startRegistry } from "../support/registry.ts";
 import { isRoot, type RunOptions, run, sampleLayout, workFolder } from "../support/samples.ts";
 
 const skip = isRoot || process.env["CI"] ? missingPeers("go-registry") : "network namespaces need root";
-
-/** What enters a network namespace that has nothing but a loopback interface. */
-async function closedNetwork(t: TestContext): Promise<string[]> {
-  const child = spawn("unshare", ["--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  t.after(() => child.kill("SIGKILL"));
-  await once(child.stdout, "data");
-  return ["nsenter", `--target=${child.pid}`, "--net"];
-}
 
 test("a channel in a closed network", { skip }, async (t) => {
   const folder = workFolder(t);

@@ -169,9 +169,12 @@ function selectManifest(index: Index, { tag, digest }: Selector, name: string): 
   const named = images.filter((image) =>
     digest !== undefined ? image.digest === digest : tag === undefined || image.annotations[REF_NAME] === tag,
   );
-  // Signatures and the like stand in the layout beside what they are about; nobody means them without naming them.
-  const own = tag === undefined && digest === undefined ? named.filter((image) => !isAboutAnother(image)) : named;
-  const matching = own.length > 0 ? own : named;
+  // Signatures and the like stand in the layout beside what they are about; nobody means them without naming them. And
+  // what has no tag beside something that has one is there because the other needs it.
+  const isOpen = tag === undefined && digest === undefined;
+  const own = isOpen ? named.filter((image) => !isAboutAnother(image)) : named;
+  const tagged = isOpen ? own.filter(({ annotations }) => annotations[REF_NAME] !== undefined) : [];
+  const matching = [tagged, own].find(({ length }) => length > 0) ?? named;
   const [first] = matching;
   if (first === undefined) {
     const wanted = digest ?? (tag === undefined ? "image" : `tag ${JSON.stringify(tag)}`);

@@ -170,6 +170,13 @@ test("an image by tag, by digest, or the only one", async () => {
   await assert.rejects(resolve(two, { digest: digest(c) }), fails("no-such-image", SourceError));
   assert.equal(await resolve(layout(indexOf(some(MANIFEST, a, tag("one")), some(MANIFEST, a, tag("same"))), [a])), "a");
   await assert.rejects(resolve(layout(indexOf(), [])), fails("no-such-image", SourceError));
+  // What has no tag is there because what has one needs it.
+  const needed = layout(indexOf(some(MANIFEST, a), some(MANIFEST, b, tag("one")), some(MANIFEST, c)), [a, b, c]);
+  assert.equal(await resolve(needed), "b");
+  await assert.rejects(
+    resolve(layout(indexOf(some(MANIFEST, a), some(MANIFEST, b)), [a, b])),
+    fails("ambiguous-image", SourceError),
+  );
 });
 
 test("an image by platform, through indexes in indexes, attestations left out", async () => {
