@@ -1,5 +1,4 @@
 /** Signs a digest in a repository, in the forms that cosign and containers verify. */
-
 import { equalBytes } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
 import type { Descriptor, Repository } from "../../formats/oci/index.ts";

@@ -43,9 +43,13 @@ export interface AcceptedSignature {
   readonly signedName: string | undefined;
 }
 
-/** Why one signature does not count. The highest rank came nearest: that is what is said where none counts. */
+/** How near a signature came to being accepted. */
+const RANK = { wrongKey: 0, unusable: 1, badSignature: 2, spoiled: 3, wrongDigest: 4, wrongIdentity: 5 } as const;
+
+/** Why one signature does not count. Where none counts, that of the highest rank is told. */
 interface Refusal {
   readonly rank: number;
+  /** @param others what to say of the other signatures, at the end */
   error(others: string): AshlarError;
 }
 
@@ -78,7 +82,7 @@ export async function verifySignature(
   throw refused(refusals, `${name ?? repository.name} (${digest})`);
 }
 
-/** A statement about the digest by one of the keys, the newest way of saying more than `signed`. Errors as {@link verifySignature}. */
+/** A statement of one type about the digest, by one of the keys. Errors as {@link verifySignature}. */
 export async function verifyStatement(
   { repository, digest, name }: Signed,
   predicateType: string,
@@ -103,10 +107,10 @@ function refused(refusals: readonly Refusal[], what: string): AshlarError {
 
 function unreadable({ unreadable: all }: Found): Refusal[] {
   return all.map(({ what, error }) => {
-    if (error instanceof IntegrityError) return { rank: 4, error: () => error };
+    if (error instanceof IntegrityError) return { rank: RANK.spoiled, error: () => error };
     const message = error.message.startsWith(what) ? error.message : `${what}: ${error.message}`;
     return {
-      rank: 1,
+      rank: RANK.unusable,
       error: (others) => new PolicyError("unusable-signature", `${message}${others}`, { path: what, cause: error }),
     };
   });
@@ -124,13 +128,13 @@ async function signerOf(
   if (hint !== undefined && !keys.some(({ id }) => keyHint(id) === hint))
     return {
       refusal: {
-        rank: 0,
+        rank: RANK.wrongKey,
         error: (others) => new PolicyError("wrong-key", `${what} is by another key than ${wanted}${others}`),
       },
     };
   return {
     refusal: {
-      rank: 2,
+      rank: RANK.badSignature,
       error: (others) => new PolicyError("bad-signature", `${what} is not by ${wanted}, or was changed since${others}`),
     },
   };
@@ -145,7 +149,7 @@ function unusable(what: string, error: unknown): { readonly refusal: Refusal } {
 function wrongDigest(what: string, digest: Digest): { readonly refusal: Refusal } {
   return {
     refusal: {
-      rank: 5,
+      rank: RANK.wrongDigest,
       error: (others) =>
         new PolicyError("wrong-digest", `${what} is a signature of something else than ${digest}${others}`, {
           expected: digest,
@@ -212,7 +216,7 @@ async function judge(
   if (right !== undefined) return { accepted: { form, what, key, digest, signedName: right.signedName || undefined } };
   return {
     refusal: {
-      rank: 6,
+      rank: RANK.wrongIdentity,
       error: (others) =>
         new PolicyError("wrong-identity", `${what} is by ${describeKey(key)}, but ${reasons[0]?.reason}${others}`),
     },
