@@ -34,6 +34,8 @@ import { missingPeers, PROGRAMS, type Registry, startRegistry, suiteLifetime } f
 import { publishEnvironment, type SampleRelease, sampleRelease } from "../support/releases.ts";
 
 const FORMS = ["classic", "bundle"] as const;
+/** Of bytes of a signature: a push each. All of them are changed in memory too, beside the code. */
+const STEP = process.env["ASHLAR_LONG"] === "true" ? 1 : 3;
 const ARBITRARY = "arbitrary software";
 const trust = { hashes: nodeHashes, verifier: nodeVerifier };
 
@@ -252,7 +254,7 @@ describe("signatures under attack", { skip: missingPeers(PROGRAMS.distribution) 
   });
 
   for (const form of FORMS) {
-    test(`${form}: each signed field and each byte of the signature`, async () => {
+    test(`${form}: each signed field, and bytes of the signature`, async () => {
       const place = await stage();
       await place.sign(place.good, owner, form);
       const right = await stolen(place, form);
@@ -264,7 +266,7 @@ describe("signatures under attack", { skip: missingPeers(PROGRAMS.distribution) 
         await right.put(payload, right.signature);
         await refused(ARBITRARY, `${form}: signed field ${path} is changed`, place, "bad-signature");
       }
-      for (let i = 0; i < right.signature.length; i++) {
+      for (let i = 0; i < right.signature.length; i += STEP) {
         const signature = Uint8Array.from(right.signature);
         signature[i]! ^= 1 << (i % 8);
         await right.put(right.payload, signature);
@@ -273,7 +275,7 @@ describe("signatures under attack", { skip: missingPeers(PROGRAMS.distribution) 
       }
       report.add({
         attack: ARBITRARY,
-        done: `${form}: each of the ${right.signature.length} bytes of the signature is changed`,
+        done: `${form}: ${STEP === 1 ? "each byte" : "every third byte"} of the ${right.signature.length} of the signature is changed`,
         said: "PolicyError bad-signature, each time",
       });
       const typed = form === "classic" ? "application/vnd.oci.image.layer.v1.tar" : "application/vnd.example.other";
