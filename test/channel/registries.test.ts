@@ -6,8 +6,9 @@ import { openRegistries } from "../../core/src/node/index.ts";
 import { attackReport } from "../support/attack-report.ts";
 import { device, publisher } from "../support/channels.ts";
 import { missingPeers, type RegistryKind, startRegistry } from "../support/registry.ts";
-import { cutAt, endless, flipAt, loginPage, redirectLoop, resetAt, status } from "../support/registry-faults.ts";
+import { cutAt, drip, endless, flipAt, loginPage, redirectLoop, resetAt, status } from "../support/registry-faults.ts";
 import { startProxy } from "../support/registry-proxy.ts";
+import { hurriedRepository } from "../support/registry-repository.ts";
 import { playAttacks } from "./attacks.ts";
 
 async function openAt(t: TestContext, host: string): Promise<Repository> {
@@ -28,6 +29,20 @@ for (const kind of KINDS) {
     },
     { skip },
   );
+
+  test(`${kind}: a registry that lets a device wait`, { skip }, async (t) => {
+    const registry = await startRegistry(t, { kind });
+    const channel = await publisher(await openAt(t, registry.host));
+    for (const about of ["manifest", "blob"] as const) {
+      const proxy = await startProxy(t, registry);
+      proxy.inject(drip(1, 2), { kind: about });
+      const slow = hurriedRepository(proxy.host, "os", { retryTimes: 0, speed: 20_000 });
+      t.after(() => slow.close());
+      const done = `a byte at a time of ${about === "blob" ? "the documents" : "the manifest"}`;
+      const expected = { kind: "SourceError", code: "too-slow" } as const;
+      await report.refused("slow retrieval", done, device(slow.repository, channel.pin).follow, expected);
+    }
+  });
 
   test(`${kind}: a registry that fails or refuses never means that there is nothing newer`, { skip }, async (t) => {
     const registry = await startRegistry(t, { kind });

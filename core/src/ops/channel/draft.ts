@@ -23,10 +23,10 @@ import {
 import type { RootPin } from "./trust.ts";
 import type { TufVerifier } from "./verify.ts";
 
-export const DRAFT_SCHEMA = "ashlar.channel-draft/v1";
+const DRAFT_SCHEMA = "ashlar.channel-draft/v1";
 
 /** The offline documents of a channel. */
-export interface OfflineDocuments {
+interface OfflineDocuments {
   readonly root: Unsealed<"root">;
   readonly targets: Unsealed<"targets">;
 }
@@ -63,7 +63,7 @@ export function parseDraft(bytes: Uint8Array, hashes: Hashes, what: string): Dra
 }
 
 /** The root that is in force once the draft is published. */
-export function rootOf(draft: Draft): RootSigned {
+function rootOf(draft: Draft): RootSigned {
   const root = draft.root ?? draft.base?.root;
   if (root === undefined) throw new PolicyError("channel-draft", "the draft has neither a root nor a base");
   return root.signed;

@@ -29,7 +29,7 @@ export interface RoleKeys {
   readonly threshold: number;
 }
 
-export interface NewChannel {
+interface NewChannel {
   readonly product: string;
   readonly name: string;
   readonly roles: Readonly<Record<Role, RoleKeys>>;

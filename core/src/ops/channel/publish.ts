@@ -25,7 +25,7 @@ export interface PublishEnvironment {
 }
 
 /** What a draft makes of a channel. `current` is undefined for a new one. */
-export async function completeDraft(
+async function completeDraft(
   draft: Draft,
   current: ChannelDocuments | undefined,
   { hashes, time, signers }: PublishEnvironment,
@@ -76,7 +76,7 @@ function metaOf({ bytes, signed }: Metadata, hashes: Hashes) {
 }
 
 /** Throws SourceError `channel-moved` unless root and targets are still those that the draft was made from. */
-export function assertBase(draft: Draft, current: ChannelDocuments | undefined, what: string): void {
+function assertBase(draft: Draft, current: ChannelDocuments | undefined, what: string): void {
   const same =
     draft.base === undefined
       ? current === undefined

@@ -25,26 +25,23 @@ export function formatTime(time: number): string {
 
 const Hex = v.pipe(v.string(), v.regex(/^([0-9a-f]{2}){1,2048}$/, "is not bytes in hexadecimal"));
 export const KeyId = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "is not a key id"));
-export const Sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "is not a sha256 in hexadecimal"));
+const Sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "is not a sha256 in hexadecimal"));
 export const DigestText = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, "is not a sha256 digest"));
 
 /** A product's and a channel's name: part of target paths. */
-export const Name = v.pipe(v.string(), v.regex(/^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$/, "is not a name"));
+const Name = v.pipe(v.string(), v.regex(/^[a-z0-9]([a-z0-9._-]{0,126}[a-z0-9])?$/, "is not a name"));
 /** IMAGE_VERSION; see ops/release/identity.ts. */
-export const ReleaseVersion = v.pipe(
-  v.string(),
-  v.regex(/^[0-9A-Za-z][0-9A-Za-z.~^-]{0,127}$/, "is not an image version"),
-);
+const ReleaseVersion = v.pipe(v.string(), v.regex(/^[0-9A-Za-z][0-9A-Za-z.~^-]{0,127}$/, "is not an image version"));
 const Architecture = v.pipe(v.string(), v.regex(/^[a-z0-9]{1,32}$/, "is not an architecture"));
 
 /** Key type and scheme of TUF; P-384 is left out since tuf-js hashes its input with SHA-256. */
-export const KEY_SCHEMES: Readonly<Record<string, string>> = {
+const KEY_SCHEMES: Readonly<Record<string, string>> = {
   ed25519: "ed25519",
   ecdsa: "ecdsa-sha2-nistp256",
   rsa: "rsassa-pss-sha256",
 };
 
-export const KeySchema = v.pipe(
+const KeySchema = v.pipe(
   v.looseObject({
     keytype: v.picklist(["ed25519", "ecdsa", "rsa"]),
     scheme: v.string(),
@@ -115,7 +112,7 @@ const RolloutStep = v.looseObject({
   from: v.optional(Time),
 });
 
-export const Rollout = v.pipe(
+const Rollout = v.pipe(
   v.array(RolloutStep),
   v.minLength(1),
   v.maxLength(MAX_ROLLOUT_STEPS),
@@ -166,8 +163,8 @@ export const EnvelopeSchema = v.looseObject({
 export type TufKey = v.InferOutput<typeof KeySchema>;
 export type TufSignature = v.InferOutput<typeof SignatureSchema>;
 export type RootSigned = v.InferOutput<typeof RootSchema>;
-export type TimestampSigned = v.InferOutput<typeof TimestampSchema>;
-export type SnapshotSigned = v.InferOutput<typeof SnapshotSchema>;
+type TimestampSigned = v.InferOutput<typeof TimestampSchema>;
+type SnapshotSigned = v.InferOutput<typeof SnapshotSchema>;
 export type TargetsSigned = v.InferOutput<typeof TargetsSchema>;
 export type Target = TargetsSigned["targets"][string];
 export type RolloutStep = v.InferOutput<typeof RolloutStep>;

@@ -21,7 +21,7 @@ const SeenDocument = v.object({
   signers: v.array(KeyId),
 });
 
-export const ClientStateSchema = v.object({
+const ClientStateSchema = v.object({
   schema: v.literal(CLIENT_STATE_SCHEMA),
   /** Of the channel. */
   id: DigestText,

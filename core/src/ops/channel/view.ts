@@ -103,7 +103,7 @@ export function viewChannel(documents: ChannelDocuments, hashes: Hashes): Channe
  * What signatures alone do not say. Throws PolicyError `channel-identity` where documents are of different channels or
  * products, `channel-key` where a key could be counted twice, `channel-epoch`, `channel-target`.
  */
-export function assertConsistent(documents: ChannelDocuments, hashes: Hashes): void {
+function assertConsistent(documents: ChannelDocuments, hashes: Hashes): void {
   const newest = lastRoot(documents);
   const id = channelId(newest);
   let epoch = 0;
