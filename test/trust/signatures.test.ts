@@ -6,6 +6,8 @@ import type { Descriptor } from "../../core/src/formats/oci/index.ts";
 import { digestOf } from "../../core/src/hash/index.ts";
 import { generateKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
 import {
+  type Admitted,
+  admissionBy,
   attachStatement,
   digestSet,
   type IdentityRule,
@@ -431,4 +433,34 @@ test("which name a signature may have: containers' rules", () => {
       accepted,
       `${JSON.stringify(rule)} ${image} ${signed}`,
     );
+});
+
+test("an index that is signed covers what is chosen from it; else the chosen manifest is asked", async () => {
+  const signer = await newSigner();
+  const { repository, subject: manifest } = await newRepository();
+  const mediaType = "application/vnd.oci.image.index.v1+json";
+  const { digest, size } = manifest;
+  const entry = { mediaType: manifest.mediaType, digest, size, platform: { os: "linux", architecture: "arm64" } };
+  const bytes = encodeUtf8(JSON.stringify({ schemaVersion: 2, mediaType, manifests: [entry] }));
+  const index = { ...describe(bytes), mediaType };
+  await repository.putManifest(index, bytes, "1");
+  const reference = { transport: "docker", path: NAME, tag: "1", digest: undefined } as const;
+  const candidate = { reference, repository, digests: [index.digest, digest] };
+  const decide = async (change: object = {}) => {
+    const admitted: Admitted[] = [];
+    const trust = { kind: "keys", keys: [signer.publicKey], identity: { type: "matchRepositoryIfNamed" } } as const;
+    await admissionBy(trust, environment, (_, one) => admitted.push(one))({ ...candidate, ...change });
+    return admitted[0]?.digest;
+  };
+  await assert.rejects(decide(), { kind: "PolicyError", code: "unsigned" });
+  await signDigest(repository, manifest, { signer, form: "classic", name: "registry.example/dev" }, environment);
+  await assert.rejects(decide(), { kind: "PolicyError", code: "wrong-identity" });
+  await signDigest(repository, manifest, { signer, form: "bundle", name: NAME }, environment);
+  assert.equal(await decide(), digest);
+  await assert.rejects(decide({ digests: [index.digest] }), { code: "unsigned" });
+  await signDigest(repository, index, { signer, form: "bundle", name: NAME }, environment);
+  assert.equal(await decide(), index.digest);
+  // What is in no repository, or is a plain tree, is signed by nobody.
+  await assert.rejects(decide({ repository: undefined }), { code: "unsigned" });
+  await assert.rejects(decide({ digests: [] }), { code: "unsigned" });
 });
