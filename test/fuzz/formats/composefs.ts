@@ -27,7 +27,8 @@ import { attributes, type Directory, deviceNode, regularFile, symlink } from "..
 import type { Parser } from "../harness.ts";
 import { at, b, binary, every, runOf, type Seed, shape, text, treeOf } from "./common.ts";
 
-function composefsTree(): Directory {
+/** @param inline bytes of a file that stands in the image; version 2 has less room */
+function composefsTree(inline = 4500): Directory {
   const xattrs = new Map([
     [b("user.a"), new Uint8Array(5)],
     [b("trusted.overlay.opaque"), Uint8Array.of(0x79)],
@@ -41,7 +42,7 @@ function composefsTree(): Directory {
     "usr/bin/other": hard,
     "usr/bin/big": regularFile(attributes(0o755, { uid: 70_000, xattrs }), content(2 ** 33, 2)),
     "usr/small": regularFile(attributes(0o644, { xattrs }), new InlineContent(new Uint8Array(60).fill(9))),
-    "usr/inline": regularFile(attributes(0o644), new InlineContent(new Uint8Array(4500).fill(8))),
+    "usr/inline": regularFile(attributes(0o644), new InlineContent(new Uint8Array(inline).fill(8))),
     "usr/link": symlink(attributes(0o777), b("bin/tool")),
     "usr/gone": deviceNode("character", attributes(0o600), 0, 0),
     "dev/null": deviceNode("character", attributes(0o666), 1, 3),
@@ -49,7 +50,11 @@ function composefsTree(): Directory {
 }
 
 async function imageSeed(version: 0 | 1 | 2): Promise<Seed> {
-  const { bytes } = writeComposefs(composefsTree(), { version, algorithm: "sha256", hashes: pureHashes });
+  const { bytes } = writeComposefs(composefsTree(version === 2 ? 500 : 4500), {
+    version,
+    algorithm: "sha256",
+    hashes: pureHashes,
+  });
   const { erofs } = await openComposefs(bytesSource(bytes));
   const placements = [at(RawComposefsHeader, 0), at(RawSuperblock, SUPERBLOCK_OFFSET)];
   for await (const { inode, isKnown, name } of walkErofs(erofs)) {

@@ -7,11 +7,11 @@ import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { chunksOf, type ReadOptions, type Source } from "../../source/index.ts";
 import {
   type Attributes,
-  attributes,
   type Directory,
   deviceNode,
   directory,
   type Leaf,
+  NO_XATTRS,
   type Node,
   type NodeType,
   regularFile,
@@ -156,12 +156,13 @@ class DumpBuilder {
         string,
         string,
       ];
-    const own: Attributes = attributes(mode & 0o7777, {
+    const own: Attributes = {
+      mode: mode & 0o7777,
       uid: this.integer(uid, 0xffffffff),
       gid: this.integer(gid, 0xffffffff),
       mtime: this.time(time),
-    });
-    if (fields.length > 11) own.xattrs = this.xattrs(fields.slice(11), path);
+      xattrs: fields.length > 11 ? this.xattrs(fields.slice(11), path) : NO_XATTRS,
+    };
     const size = this.integer(sizeField, Number.MAX_SAFE_INTEGER);
     const device = this.integer(deviceField, 0xffffffff);
     const payload = this.optional(payloadField);

@@ -25,6 +25,7 @@ import {
   USER_WHITEOUTS,
 } from "./format.ts";
 import { type Homes, isWhiteout, type Survey } from "./survey.ts";
+import type { XattrEntry, XattrTable } from "./xattrs.ts";
 
 /** What stands in the data of an inode. */
 export type InodeData =
@@ -53,17 +54,16 @@ export interface Draft {
   readonly mtime: bigint;
   links: number;
   /** In the order of the inode. */
-  xattrs: readonly Pair[];
+  xattrs: readonly XattrEntry[];
   data: InodeData;
 }
-
-export type Pair = readonly [name: ByteString, value: ByteString];
 
 const EMPTY = "" as ByteString;
 const X = "x" as ByteString;
 const Y = "y" as ByteString;
-const NO_PAIRS: readonly Pair[] = [];
+const NO_XATTR_ENTRIES: readonly XattrEntry[] = [];
 const NONE: InodeData = { kind: "none" };
+const NULL_DEVICE: InodeData = { kind: "device", major: 0, minor: 0 };
 const DOT = "." as ByteString;
 const DOT_DOT = ".." as ByteString;
 /** Names of the objects' directories (`00` to `ff`) that the image must hide from the merged root. */
@@ -71,26 +71,28 @@ const STUBS = /* @__PURE__ */ Array.from({ length: 256 }, (_, i) => i.toString(1
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
-const byPairName = (a: Pair, b: Pair): number => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0);
 
-/**
- * In the order of the names on the file. overlayfs's own names are content here: escaped, so that it does not act on them.
- */
-function ownXattrs({ xattrs }: Node): readonly Pair[] {
-  if (xattrs.size === 0) return NO_PAIRS;
-  const names = [...xattrs.keys()].sort();
-  return names.map((name) => [
-    (name.startsWith(OVERLAY_PREFIX) ? ESCAPE_PREFIX + name.slice(OVERLAY_PREFIX.length) : name) as ByteString,
-    byteString(xattrs.get(name)!), // a key of the map
-  ]);
+/** The xattrs for the content come first, then the file's own by their names on it. */
+function xattrsOf(node: Node, table: XattrTable): readonly XattrEntry[] {
+  const content = node.type === "file" ? storedContent(node) : undefined;
+  if (node.xattrs.size === 0 && !(content instanceof ExternalContent)) return NO_XATTR_ENTRIES;
+  const entries: XattrEntry[] = [];
+  // What sends overlayfs to the object that holds the content.
+  if (content instanceof ExternalContent) {
+    const { digest, payload } = content;
+    entries.push(table.entry(METACOPY, digest === undefined ? EMPTY : metacopy(digest)));
+    // Not a clean join: a payload that begins with a slash gets two, as mkcomposefs does it.
+    if (payload !== undefined && payload !== "") entries.push(table.entry(REDIRECT, `/${payload}` as ByteString));
+  }
+  if (node.xattrs.size > 0)
+    for (const name of [...node.xattrs.keys()].sort())
+      entries.push(table.entry(escapedName(name), byteString(node.xattrs.get(name)!))); // a key of the map
+  return entries;
 }
 
-/** What sends overlayfs to the object that holds the content. */
-function contentXattrs({ digest, payload }: ExternalContent): Pair[] {
-  const pairs: Pair[] = [[METACOPY, digest === undefined ? EMPTY : metacopy(digest)]];
-  // Not a clean join: a payload that begins with a slash gets two, as mkcomposefs does it.
-  if (payload !== undefined && payload !== "") pairs.push([REDIRECT, `/${payload}` as ByteString]);
-  return pairs;
+/** overlayfs's own names on the file are content here: escaped, so that it does not act on them. */
+function escapedName(name: ByteString): ByteString {
+  return name.startsWith(OVERLAY_PREFIX) ? ((ESCAPE_PREFIX + name.slice(OVERLAY_PREFIX.length)) as ByteString) : name;
 }
 
 /** struct ovl_metacopy: version 0, its own size, no flags, FS_VERITY_HASH_ALG_*, the digest. */
@@ -100,10 +102,10 @@ function metacopy(digest: Uint8Array): ByteString {
   return (head + byteString(digest)) as ByteString;
 }
 
-/** Sets pairs over those of the same name. */
-function withPairs(pairs: readonly Pair[], more: readonly Pair[]): Pair[] {
-  const names = new Set(more.map(([name]) => name));
-  return [...pairs.filter(([name]) => !names.has(name)), ...more];
+/** Sets entries over those of the same name. */
+function withEntries(entries: readonly XattrEntry[], more: readonly XattrEntry[]): XattrEntry[] {
+  const names = new Set(more.map(({ name }) => name));
+  return [...entries.filter(({ name }) => !names.has(name)), ...more];
 }
 
 function dataOf(node: Node): InodeData {
@@ -123,13 +125,9 @@ function dataOf(node: Node): InodeData {
   }
 }
 
-/** The xattrs for the content come first; versions 0 and 1 sort them all by name later. */
-function draftOf(node: Node, links: number): Draft {
+function draftOf(node: Node, links: number, table: XattrTable): Draft {
   const { type, mode, uid, gid, mtime } = node;
-  const content = node.type === "file" ? storedContent(node) : undefined;
-  const own = ownXattrs(node);
-  const xattrs = content instanceof ExternalContent ? [...contentXattrs(content), ...own] : own;
-  return { type, mode, uid, gid, mtime, links, xattrs, data: dataOf(node) };
+  return { type, mode, uid, gid, mtime, links, xattrs: xattrsOf(node, table), data: dataOf(node) };
 }
 
 function linksOf(node: Node, homes: Homes): number {
@@ -144,8 +142,13 @@ function resolveOpen(open: Open, known: ReadonlyMap<Leaf, number>): void {
 }
 
 /** A directory's inodes are in order before those of its subdirectories' entries (`lcfs_compute_tree`). */
-export function listBreadthFirst(root: Directory, { homes }: Survey, version: FormatVersion): Draft[] {
-  const rootDraft = draftOf(root, 2);
+export function listBreadthFirst(
+  root: Directory,
+  { homes }: Survey,
+  version: FormatVersion,
+  table: XattrTable,
+): Draft[] {
+  const rootDraft = draftOf(root, 2, table);
   const drafts: Draft[] = [rootDraft];
   const queue: { readonly node: Directory; readonly index: number; readonly parent: number }[] = [
     { node: root, index: 0, parent: 0 },
@@ -170,11 +173,11 @@ export function listBreadthFirst(root: Directory, { homes }: Survey, version: Fo
     for (const { name, child } of children) {
       const entry: DraftEntry = { name, inode: drafts.length };
       entries.push(entry);
-      if (child === undefined) drafts.push(stubOf(root));
+      if (child === undefined) drafts.push(stubOf(root, table));
       else if (child.type === "directory") {
         draft.links++;
         queue.push({ node: child, index: drafts.length, parent: index });
-        drafts.push(draftOf(child, 2));
+        drafts.push(draftOf(child, 2, table));
       } else {
         const home = homes.get(child);
         if (home !== undefined && (home.parent !== node || home.name !== name)) {
@@ -184,49 +187,47 @@ export function listBreadthFirst(root: Directory, { homes }: Survey, version: Fo
         if (home !== undefined) known.set(child, drafts.length);
         const escaped = isWhiteout(child);
         hasWhiteout ||= escaped;
-        drafts.push(escaped ? escapedWhiteout(child) : draftOf(child, linksOf(child, homes)));
+        drafts.push(escaped ? escapedWhiteout(child, table) : draftOf(child, linksOf(child, homes), table));
       }
     }
     entries.sort(byName);
     draft.data = { kind: "directory", entries };
-    if (hasWhiteout) draft.xattrs = withPairs(draft.xattrs, whiteoutMarks(version));
+    if (hasWhiteout) draft.xattrs = withEntries(draft.xattrs, whiteoutMarks(version, table));
   }
   resolveOpen(open, known);
-  rootDraft.xattrs = withPairs(rootDraft.xattrs, [[OPAQUE, Y]]);
-  for (const draft of drafts) if (draft.xattrs.length > 1) draft.xattrs = [...draft.xattrs].sort(byPairName);
+  rootDraft.xattrs = withEntries(rootDraft.xattrs, [table.entry(OPAQUE, Y)]);
+  for (const draft of drafts) if (!isSorted(draft.xattrs)) draft.xattrs = [...draft.xattrs].sort(byName);
   return drafts;
 }
 
+function isSorted(entries: readonly XattrEntry[]): boolean {
+  for (let i = 1; i < entries.length; i++) if (entries[i - 1]!.name > entries[i]!.name) return false; // below the length
+  return true;
+}
+
 /** Added after everything else, so it is not escaped like a whiteout of the tree. */
-function stubOf({ uid, gid, mtime, xattrs }: Directory): Draft {
+function stubOf({ uid, gid, mtime, xattrs }: Directory, table: XattrTable): Draft {
   const label = xattrs.get(SELINUX);
-  const data: InodeData = { kind: "device", major: 0, minor: 0 };
-  const own: Pair[] = label === undefined ? [] : [[SELINUX, byteString(label)]];
-  return { type: "character", mode: 0o644, uid, gid, mtime, links: 1, xattrs: own, data };
+  const own = label === undefined ? NO_XATTR_ENTRIES : [table.entry(SELINUX, byteString(label))];
+  return { type: "character", mode: 0o644, uid, gid, mtime, links: 1, xattrs: own, data: NULL_DEVICE };
 }
 
 /** A whiteout of the tree is content: an empty file with marks from which the inner overlayfs knows it. */
-function escapedWhiteout(node: Node): Draft {
-  const draft = draftOf(node, 1);
-  const marks: Pair[] = [
-    [ESCAPED_WHITEOUT, EMPTY],
-    [USER_WHITEOUT, EMPTY],
-  ];
-  return { ...draft, type: "file", xattrs: withPairs(draft.xattrs, marks), data: NONE };
+function escapedWhiteout(node: Node, table: XattrTable): Draft {
+  const draft = draftOf(node, 1, table);
+  const marks = [table.entry(ESCAPED_WHITEOUT, EMPTY), table.entry(USER_WHITEOUT, EMPTY)];
+  return { ...draft, type: "file", xattrs: withEntries(draft.xattrs, marks), data: NONE };
 }
 
 /** Of a directory that holds whiteouts. Version 1 differs from version 0 in these and in its number only. */
-function whiteoutMarks(version: FormatVersion): Pair[] {
-  const marks: Pair[] = [
-    [ESCAPED_WHITEOUTS, EMPTY],
-    [USER_WHITEOUTS, EMPTY],
-  ];
-  return version === 0 ? marks : [...marks, [ESCAPED_OPAQUE, X], [USER_OPAQUE, X]];
+function whiteoutMarks(version: FormatVersion, table: XattrTable): XattrEntry[] {
+  const marks = [table.entry(ESCAPED_WHITEOUTS, EMPTY), table.entry(USER_WHITEOUTS, EMPTY)];
+  return version === 0 ? marks : [...marks, table.entry(ESCAPED_OPAQUE, X), table.entry(USER_OPAQUE, X)];
 }
 
 /** A directory, then its entries, each with all below it; no stubs, no escaped whiteouts, no opaque root. */
-export function listDepthFirst(root: Directory, { homes }: Survey): Draft[] {
-  const drafts: Draft[] = [draftOf(root, 2)];
+export function listDepthFirst(root: Directory, { homes }: Survey, table: XattrTable): Draft[] {
+  const drafts: Draft[] = [draftOf(root, 2, table)];
   const known = new Map<Leaf, number>();
   const stack: {
     readonly node: Directory;
@@ -263,7 +264,7 @@ export function listDepthFirst(root: Directory, { homes }: Survey): Draft[] {
       drafts[here.index]!.links++;
       enter(child, drafts.length, here.index);
     } else if (homes.has(child)) known.set(child, drafts.length);
-    drafts.push(draftOf(child, child.type === "directory" ? 2 : 1));
+    drafts.push(draftOf(child, child.type === "directory" ? 2 : 1, table));
   }
   return drafts;
 }

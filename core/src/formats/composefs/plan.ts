@@ -74,18 +74,16 @@ export function planComposefs(root: Directory, { version: wanted, homes }: PlanO
   const survey = surveyTree(root, homes, wanted === 2 ? MAX_INLINE_SIZE_2 : MAX_INLINE_SIZE);
   const version =
     typeof wanted === "number" ? wanted : wanted.min === 0 && survey.hasWhiteouts ? wanted.max : wanted.min;
-  const drafts = version === 2 ? listDepthFirst(root, survey) : listBreadthFirst(root, survey, version);
+  const table = xattrTable(version);
+  const drafts = version === 2 ? listDepthFirst(root, survey, table) : listBreadthFirst(root, survey, version, table);
   let minTime = root.mtime;
   for (const { mtime } of drafts) if (mtime < minTime) minTime = mtime;
 
-  const table = xattrTable(version);
-  const entries = drafts.map(({ xattrs }) => xattrs.map(([name, value]) => table.entry(name, value)));
-  const { shared, size: sharedSize } = shareXattrs(table, version);
+  const { shared, size: sharedSize } = shareXattrs(table, drafts, version);
   const inodes: PlannedInode[] = [];
   let at = INODES_START;
-  for (const [i, draft] of drafts.entries()) {
-    const own = entries[i]!; // same length
-    const xattrs = own.length === 0 ? undefined : planXattrBody(own, version);
+  for (const draft of drafts) {
+    const xattrs = draft.xattrs.length === 0 ? undefined : planXattrBody(draft.xattrs, version);
     if (xattrs !== undefined && xattrs.shared.length > MAX_SHARED_COUNT)
       throw new UnsupportedError("xattr-total", `an inode has ${xattrs.shared.length} shared xattrs`, {
         expected: MAX_SHARED_COUNT,

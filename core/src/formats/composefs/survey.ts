@@ -48,32 +48,36 @@ function ceilLog2(size: number): number {
  * @param told of a dump; where absent, the first name in canonical order is the home and names are counted
  */
 export function surveyTree(root: Directory, told: Homes | undefined, maxInline = MAX_INLINE_SIZE): Survey {
-  const seen = new Map<Node, { readonly parent: Directory; readonly name: ByteString }>();
-  const counted = new Map<Leaf, Home>();
+  const seen = new Set<Node>();
+  let isLinked = false;
   let hasWhiteouts = false;
   for (const { path, node, parent } of walkTree(root)) {
-    if (parent === undefined) {
-      checkNode(node, path);
-      checkXattrs(node, path);
-      continue;
-    }
-    const name = path.slice(path.lastIndexOf("/") + 1) as ByteString;
-    checkName(name, path);
-    const first = seen.get(node);
-    if (first !== undefined) {
+    if (parent !== undefined) checkName(path.slice(path.lastIndexOf("/") + 1), path);
+    const before = seen.size;
+    if (seen.add(node).size === before) {
       refuseLink(node, path);
-      const home = counted.get(node as Leaf); // refuseLink lets no directory pass
-      if (home === undefined) counted.set(node as Leaf, { ...first, links: 2 });
-      else home.links++;
+      isLinked = true;
       continue;
     }
-    seen.set(node, { parent, name });
     checkNode(node, path);
     checkXattrs(node, path);
     if (node.type === "file") checkContent(node, path, maxInline);
     hasWhiteouts ||= isWhiteout(node);
   }
-  return { homes: told ?? counted, hasWhiteouts };
+  return { homes: told ?? (isLinked ? countHomes(root) : new Map()), hasWhiteouts };
+}
+
+/** Leaves with several names, and the first of them. */
+function countHomes(root: Directory): Homes {
+  const homes = new Map<Leaf, Home>();
+  for (const { path, node, parent } of walkTree(root)) {
+    if (parent === undefined || node.type === "directory") continue;
+    const home = homes.get(node);
+    if (home !== undefined) home.links++;
+    else homes.set(node, { parent, name: path.slice(path.lastIndexOf("/") + 1) as ByteString, links: 1 });
+  }
+  for (const [leaf, { links }] of homes) if (links === 1) homes.delete(leaf);
+  return homes;
 }
 
 function refuseLink(node: Node, path: ByteString): void {

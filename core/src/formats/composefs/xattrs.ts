@@ -16,6 +16,7 @@ export interface XattrEntry {
   readonly size: number;
   /** This name's bit of an inode's filter, set. */
   readonly filterBit: number;
+  /** Inodes that have it, once `shareXattrs` has counted them. */
   uses: number;
   /** Bytes from the start of the shared area; undefined while it is not shared. */
   sharedAt: number | undefined;
@@ -66,7 +67,6 @@ export function xattrTable(version: FormatVersion): XattrTable {
         entry = { name, value, index, prefixSize, size, filterBit, uses: 0, sharedAt: undefined };
         known.entries.set(value, entry);
       }
-      entry.uses++;
       return entry;
     },
     *entries() {
@@ -87,8 +87,16 @@ const orderOfRust = (a: XattrEntry, b: XattrEntry): number =>
   compare(a.name.slice(a.prefixSize), b.name.slice(b.prefixSize)) ||
   compare(a.value, b.value);
 
-/** Shares what more than one inode has. Returns the shared area's entries in their order, and its bytes. */
-export function shareXattrs(table: XattrTable, version: FormatVersion): { shared: XattrEntry[]; size: number } {
+/**
+ * Shares what more than one inode has. Returns the shared area's entries in their order, and its bytes.
+ * @param lists the xattrs of each inode
+ */
+export function shareXattrs(
+  table: XattrTable,
+  lists: Iterable<{ readonly xattrs: readonly XattrEntry[] }>,
+  version: FormatVersion,
+): { shared: XattrEntry[]; size: number } {
+  for (const { xattrs } of lists) for (const entry of xattrs) entry.uses++;
   const shared = [...table.entries()].filter(({ uses }) => uses > 1).sort(version === 2 ? orderOfRust : orderOfC);
   let size = 0;
   for (const entry of shared) {
@@ -109,19 +117,22 @@ export interface XattrBody {
 /** @param entries in the order of the inode; at least one */
 export function planXattrBody(entries: readonly XattrEntry[], version: FormatVersion): XattrBody {
   const limit = version === 2 ? Number.POSITIVE_INFINITY : MAX_SHARED;
-  const shared: XattrEntry[] = [];
-  const inline: XattrEntry[] = [];
+  let count = 0;
   let size = RawXattrHeader.size;
-  for (const entry of entries)
-    if (entry.sharedAt !== undefined && shared.length < limit) {
-      shared.push(entry);
-      size += RawXattrId.size;
-    } else {
-      inline.push(entry);
-      size += entry.size;
-    }
+  for (const entry of entries) {
+    const isShared = entry.sharedAt !== undefined && count < limit;
+    if (isShared) count++;
+    size += isShared ? RawXattrId.size : entry.size;
+  }
+  if (count === 0) return { shared: NO_ENTRIES, inline: entries, size };
+  if (count === entries.length) return { shared: entries, inline: NO_ENTRIES, size };
+  const all = entries.filter(({ sharedAt }) => sharedAt !== undefined);
+  const shared = all.slice(0, count);
+  const inline = entries.filter((entry) => !shared.includes(entry));
   return { shared, inline, size };
 }
+
+const NO_ENTRIES: readonly XattrEntry[] = [];
 
 /** Bytes of a byte string into their place. */
 export function writeBytes(target: Uint8Array, at: number, text: string, from = 0): void {

@@ -125,38 +125,41 @@ export function checkName(name: string, path: ByteString): void {
 
 const isUint32 = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 0xffffffff;
 
+/** Nanoseconds since 1970 whose seconds fit 64 bits. */
+const MIN_TIME = -(2n ** 63n) * NANOSECONDS;
+const MAX_TIME = 2n ** 63n * NANOSECONDS - 1n;
+
+/** Called for every node, so nothing is made unless it is refused. */
 export function checkNode(node: Node, path: ByteString): void {
-  const shown = showPath(path);
   if (!isUint32(node.uid) || !isUint32(node.gid))
-    throw new UnsupportedError("owner", `${shown}: owner ${node.uid}:${node.gid} does not fit 32 bits`, {
-      path: shown,
+    throw new UnsupportedError("owner", `${showPath(path)}: owner ${node.uid}:${node.gid} does not fit 32 bits`, {
+      path: showPath(path),
     });
   if (!Number.isInteger(node.mode) || node.mode < 0 || node.mode > 0o7777)
-    throw new RangeError(`${shown}: mode ${node.mode} has more than permission bits`);
-  const { seconds } = splitTime(node.mtime);
-  if (BigInt.asIntN(64, seconds) !== seconds)
-    throw new UnsupportedError("time", `${shown}: time ${node.mtime} ns does not fit 64 bits of seconds`, {
-      path: shown,
+    throw new RangeError(`${showPath(path)}: mode ${node.mode} has more than permission bits`);
+  if (node.mtime < MIN_TIME || node.mtime > MAX_TIME)
+    throw new UnsupportedError("time", `${showPath(path)}: time ${node.mtime} ns does not fit 64 bits of seconds`, {
+      path: showPath(path),
     });
   if (node.type === "symlink") {
     if (node.target === "" || node.target.includes("\0"))
       throw new FormatError(
         "bad-link",
-        `${shown}: the link's target is ${node.target === "" ? "empty" : "cut by a NUL"}`,
-        {
-          path: shown,
-        },
+        `${showPath(path)}: the link's target is ${node.target === "" ? "empty" : "cut by a NUL"}`,
+        { path: showPath(path) },
       );
     if (node.target.length > MAX_SYMLINK_SIZE)
-      throw new UnsupportedError("link-too-long", `${shown}: the link's target has ${node.target.length} bytes`, {
-        path: shown,
-        expected: MAX_SYMLINK_SIZE,
-        actual: node.target.length,
-      });
+      throw new UnsupportedError(
+        "link-too-long",
+        `${showPath(path)}: the link's target has ${node.target.length} bytes`,
+        { path: showPath(path), expected: MAX_SYMLINK_SIZE, actual: node.target.length },
+      );
   }
   if (node.type === "character" || node.type === "block")
     if (!isUint32(node.major) || !isUint32(node.minor) || node.major >= 2 ** 12 || node.minor >= 2 ** 20)
-      throw new UnsupportedError("device", `${shown}: device ${node.major}:${node.minor} does not fit 12:20 bits`, {
-        path: shown,
-      });
+      throw new UnsupportedError(
+        "device",
+        `${showPath(path)}: device ${node.major}:${node.minor} does not fit 12:20 bits`,
+        { path: showPath(path) },
+      );
 }
