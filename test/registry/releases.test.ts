@@ -72,7 +72,8 @@ for (const kind of ["distribution", "go"] as const)
     assert.ok(proxy.sent() < 400_000, `reading a line fetches ${proxy.sent()} bytes`);
     assert.match((await runOk(["ls", "-l", `${repository}:2`, "/etc", "--no-tls-verify"])).stdout, /conf/);
     assert.match((await runOk(["inspect", `${repository}:2`, ...HTTP])).stdout, /release sample 2/);
-    const diff = (await runOk(["diff", `docker://${repository}:1`, `docker://${repository}:2`, "--json", ...HTTP])).stdout;
+    const diff = (await runOk(["diff", `docker://${repository}:1`, `docker://${repository}:2`, "--json", ...HTTP]))
+      .stdout;
     assert.deepEqual(
       JSON.parse(diff).files.map(({ path }: { path: string }) => path),
       ["/etc/conf"],
