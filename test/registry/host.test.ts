@@ -11,6 +11,7 @@ import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { openRegistries, type RegistriesOptions } from "../../core/src/node/index.ts";
+import { createTransport } from "../../core/src/node/registry/transport.ts";
 import { type Certificates, makeCertificates } from "../support/certificates.ts";
 import { REPOSITORY } from "../support/roots.ts";
 import { workFolder } from "../support/samples.ts";
@@ -334,4 +335,32 @@ test("one connection serves many reads", async () => {
   }
   assert.equal(connections, before);
   registries.close();
+});
+
+test("headers that drip are waited for only so long", async () => {
+  const sockets: net.Socket[] = [];
+  const server = net.createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => {});
+    socket.write("HTTP/1.1 200 OK\r\n");
+    const drip = setInterval(() => socket.write("x-drip: 1\r\n"), 20);
+    socket.on("close", () => clearInterval(drip));
+  });
+  const at = await listen(server as unknown as Server);
+  const transport = createTransport({
+    tlsOptions: async () => ({}),
+    proxyFor: () => undefined,
+    userAgent: "ashlar",
+    headTimeout: 300,
+  });
+  const request = { method: "GET", url: `http://${at}/v2/`, headers: {}, insecure: false } as const;
+  await assert.rejects(transport.send(request), fails("timeout"));
+  const controller = new AbortController();
+  const interrupted = transport.send({ ...request, signal: controller.signal });
+  controller.abort(new Error("interrupted"));
+  await assert.rejects(interrupted, /interrupted/);
+  transport.close();
+  for (const socket of sockets) socket.destroy();
+  server.close();
+  servers.pop();
 });

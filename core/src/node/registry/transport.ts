@@ -10,6 +10,8 @@ import { connectThrough, type ProxyFor, proxyTls, type TlsOptionsFor } from "./p
 const IDLE_TIMEOUT = 60_000;
 /** … and when something was sent: a registry may have to copy a large blob before it answers. */
 const IDLE_TIMEOUT_SENDING = 300_000;
+/** Milliseconds from the end of a request to the end of the answer's headers: they may drip, and so are never idle. */
+const HEAD_TIMEOUT = IDLE_TIMEOUT_SENDING;
 /** Bytes of the headers of one answer. Addresses signed by object stores have a few thousand. */
 const MAX_HEADERS = 64 * 1024;
 /** Connections to one server. */
@@ -22,6 +24,8 @@ export interface TransportOptions {
   /** The proxy on the way to an address. */
   readonly proxyFor: ProxyFor;
   readonly userAgent: string;
+  /** Milliseconds that the headers of an answer may take. Default: {@link HEAD_TIMEOUT}. */
+  readonly headTimeout?: number | undefined;
 }
 
 export interface NodeTransport extends Transport {
@@ -40,7 +44,8 @@ export const systemTiming: Timing = {
   },
 };
 
-export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOptions): NodeTransport {
+export function createTransport(options: TransportOptions): NodeTransport {
+  const { tlsOptions, proxyFor, userAgent, headTimeout = HEAD_TIMEOUT } = options;
   const pooling = { keepAlive: true, maxSockets: MAX_CONNECTIONS };
   const plain = new http.Agent(pooling);
   const secure = new https.Agent(pooling);
@@ -94,7 +99,15 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
       sent.once("close", () => reject(new Error("the connection was closed")));
     });
     sent.on("error", () => {}); // may come more than once
-    sent.on("timeout", () => sent.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" })));
+    const giveUp = (): void => {
+      sent.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" }));
+    };
+    sent.on("timeout", giveUp);
+    let isOver = false;
+    let deadline: NodeJS.Timeout | undefined;
+    sent.once("finish", () => {
+      if (!isOver) deadline = setTimeout(giveUp, headTimeout).unref();
+    });
     const writing = writeBody(sent, body, answered);
     try {
       const response = await Promise.race([answered, writing.then(() => answered)]);
@@ -104,6 +117,9 @@ export function createTransport({ tlsOptions, proxyFor, userAgent }: TransportOp
       sent.destroy();
       if (signal?.aborted) throw signal.reason;
       return { error: connectionFailure(what, error), reused: sent.reusedSocket };
+    } finally {
+      isOver = true;
+      clearTimeout(deadline);
     }
   }
 

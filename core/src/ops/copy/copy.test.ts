@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -113,6 +113,20 @@ test("a layout keeps what others have written into it, and refuses content that 
     files.every((name) => !name.includes(".ashlar") && !name.includes("1".repeat(64))),
     files.join(),
   );
+});
+
+test("a directory with an index.json of something else is left alone", async () => {
+  const repository = await layout();
+  await mkdir(repository.folder);
+  const path = join(repository.folder, "index.json");
+  await writeFile(path, '{"name":"mine"}');
+  await assert.rejects(pushImage(repository, "one", {}, "a"), fails("not-a-layout"));
+  await assert.rejects(repository.tags(), fails("not-a-layout"));
+  assert.equal(await readFile(path, "utf8"), '{"name":"mine"}');
+  await rm(path); // and one that was begun is finished
+  await writeFile(join(repository.folder, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+  await pushImage(repository, "one", {}, "a");
+  assert.deepEqual(await repository.tags(), ["a"]);
 });
 
 test("several write into one layout at once", async () => {

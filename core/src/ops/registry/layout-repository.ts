@@ -67,7 +67,7 @@ export function openLayoutRepository(files: LayoutFiles, name: string, hashes: H
 
   /** As {@link readIndex}; empty for a layout that nothing is in yet. */
   async function entries(options?: ReadOptions): Promise<readonly Descriptor[]> {
-    return (await files.sizeOf(LAYOUT_FILE)) === undefined ? [] : (await readIndex(options)).manifests;
+    return (await files.sizeOf(INDEX_FILE)) === undefined ? [] : (await readIndex(options)).manifests;
   }
 
   const repository: Repository = {
@@ -105,7 +105,8 @@ export function openLayoutRepository(files: LayoutFiles, name: string, hashes: H
       }
       const entry = describe(descriptor, bytes, what);
       await files.exclusively(async () => {
-        const isNew = (await files.sizeOf(LAYOUT_FILE)) === undefined;
+        // The index comes last: a layout without one was never finished, an index without a layout is somebody else's.
+        const isNew = (await files.sizeOf(INDEX_FILE)) === undefined;
         if (isNew) await writeFile(LAYOUT_FILE, encodeLayoutFile());
         const before = isNew ? undefined : await readIndexBytes(options);
         await writeFile(INDEX_FILE, enter(before, entry, tag, `${name}: ${INDEX_FILE}`));
