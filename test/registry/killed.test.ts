@@ -1,20 +1,17 @@
-// Programs that are killed in the middle of it: what was pushed until then moves no tag, what was pulled until then is not
-// fetched again.
+// Programs that are killed in the middle of it: what was stored until then moves no tag.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { PACK_TYPE, pushReleases } from "../../core/src/ops/publish/index.ts";
 import { missingPeers, PROGRAMS, type Registry, startRegistry, suiteLifetime } from "../support/registry.ts";
 import { type ClientSettings, clientSettings } from "../support/registry-clients.ts";
 import * as faults from "../support/registry-faults.ts";
 import { type RegistryProxy, startProxy } from "../support/registry-proxy.ts";
-import { hurriedRepository } from "../support/registry-repository.ts";
 import { publishEnvironment, type SampleRelease, sampleRelease } from "../support/releases.ts";
-import { digests, ended, noise, runOk, sampleLayout, startAshlar, workFolder } from "../support/samples.ts";
+import { ended, noise, runOk, sampleLayout, startAshlar, workFolder } from "../support/samples.ts";
 import { tarBytes } from "../support/tar.ts";
 
 const folder = workFolder({ after });
@@ -26,7 +23,6 @@ describe("killed", { skip: missingPeers(PROGRAMS.distribution) }, () => {
   let registry: Registry;
   let proxy: RegistryProxy;
   let settings: ClientSettings;
-  let pack: { readonly digest: string; readonly size: number };
   before(async () => {
     registry = await startRegistry(lifetime, { kind: "distribution" });
     proxy = await startProxy(lifetime, registry);
@@ -117,52 +113,6 @@ describe("killed", { skip: missingPeers(PROGRAMS.distribution) }, () => {
     assert.ok(kills >= (isLong ? 10 : 3));
   });
 
-  test("a pull goes on where it was: at most one frame comes twice", async (t) => {
-    const release = await sampleRelease({ "usr/large": noise(6_000_000, "large") }, environment, { rootOnly: true });
-    const { repository, close } = hurriedRepository(registry.host, "pulled");
-    const pushed = await pushReleases([release], repository, { tag: "stable" }, environment);
-    close();
-    pack = pushed.releases[0]!.blobs.find(({ mediaType }) => mediaType === PACK_TYPE)!;
-    const reference = `docker://${proxy.host}/pulled:stable`;
-    const expected = join(folder, "pulled-whole");
-    proxy.reset();
-    await finish("pull", reference, "-o", expected);
-    const undisturbed = proxy.sent("blob");
-    assert.ok(undisturbed < pack.size * 1.2, `${undisturbed} bytes for a pack of ${pack.size}`);
-
-    for (const part of [0.2, 0.5, 0.9]) {
-      const out = join(folder, `pulled-${part}`);
-      proxy.reset();
-      const budget = Math.round(undisturbed * part);
-      proxy.inject(faults.stallAfter(budget), { kind: "blob", method: "GET" });
-      const child = start("pull", reference, "-o", out);
-      const end = ended(child);
-      while (proxy.sent("blob") < budget) await sleep(5);
-      await settled(out);
-      child.kill("SIGKILL");
-      await end;
-      const first = sentParts();
-      proxy.reset();
-      await finish("pull", reference, "-o", out);
-      const twice = overlap(first, sentParts());
-      t.diagnostic(`killed after ${budget} bytes: ${twice} of them came twice`);
-      assert.ok(twice <= FRAME, `${twice} bytes came twice`);
-      assert.deepEqual(digests(out), digests(expected));
-    }
-  });
-
-  /** Parts of the pack's frames that went to the client: leaf digests and seek table after them are fetched each time. */
-  const sentParts = (): Part[] =>
-    proxy.exchanges
-      .map(({ path, headers, sent }) => ({
-        path,
-        start: Number(/^bytes=(\d+)-/.exec(headers.range ?? "")?.[1] ?? -1),
-        sent,
-      }))
-      .filter(({ path, start }) => path.includes(pack.digest) && start >= 0)
-      .map(({ start, sent }): Part => [start, Math.min(start + sent, pack.size - TAIL)])
-      .filter(([from, to]) => to > from);
-
   /** Writes a release to a folder; its path. */
   function write(release: SampleRelease): string {
     const directory = join(folder, `release-${release.release.imageVersion}`);
@@ -171,31 +121,3 @@ describe("killed", { skip: missingPeers(PROGRAMS.distribution) }, () => {
     return join(directory, release.name);
   }
 });
-
-/** Bytes: 64 KiB of blocks, which noise leaves as large as they are. */
-const FRAME = 68 * 1024;
-/** Bytes at the end of the pack that hold at least the leaf digests (32 for each 4 KiB) and the seek table. */
-const TAIL = 64 * 1024;
-
-type Part = readonly [start: number, end: number];
-
-/** Bytes that are in parts of both lists. */
-function overlap(a: readonly Part[], b: readonly Part[]): number {
-  return a
-    .flatMap(([from, to]) => b.map(([start, end]) => Math.min(to, end) - Math.max(from, start)))
-    .reduce((sum, common) => sum + Math.max(0, common), 0);
-}
-
-/** Waits until nothing grows in `directory` any more: what came was written down. */
-async function settled(directory: string): Promise<void> {
-  const sizeOf = () =>
-    existsSync(directory)
-      ? readdirSync(directory).reduce((sum, name) => sum + statSync(join(directory, name)).blocks, 0)
-      : 0;
-  for (let last = -1, still = 0; still < 10; ) {
-    const size = sizeOf();
-    still = size === last && size > 0 ? still + 1 : 0;
-    last = size;
-    await sleep(100);
-  }
-}

@@ -40,7 +40,7 @@ let count = 0;
 /** Root hash and digest of the manifest that `ashlar seal` comes to. */
 async function seal(reference: string, env: Readonly<Record<string, string>> = {}, flags: readonly string[] = []) {
   const out = join(folder, `out-${count++}`);
-  await runOk(["seal", reference, "-o", out, "--name", "x", ...identity, "--quiet", ...flags], { env });
+  await runOk(["seal", reference, "-o", out, "--name", "x", ...identity, "--quiet", "--no-cache", ...flags], { env });
   const { rootHash, inputs } = readRelease(join(out, "x.release.json"));
   return { rootHash, manifest: inputs.find(({ name }) => name === "image")?.digest };
 }
@@ -176,7 +176,7 @@ describe("pushed by others", { skip: missingPeers("registry") }, () => {
     assert.deepEqual(await seal(other, settings.env, settings.ashlar), await sealHere());
   });
 
-  test("without TLS: refused unless it is said that it is meant to be", async (t) => {
+  test("without TLS: refused, unless registries.conf or a flag says that it is meant to be", async (t) => {
     const target = `${registry.host}/plain:1`;
     if ((await pushWithSkopeo(requireOracle(t, "skopeo"), here, { registry, settings, target })) === undefined) return;
     const refused = await run(["seal", target, "-o", join(folder, "plain")], {
@@ -184,6 +184,7 @@ describe("pushed by others", { skip: missingPeers("registry") }, () => {
     });
     assert.equal(refused.status, 7);
     assertOneLine(refused.stderr, /no encrypted connection/);
+    assert.deepEqual(await seal(target, { HOME: settings.home }), await sealHere());
   });
 
   test("an index of two platforms", async (t) => {

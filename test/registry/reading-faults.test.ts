@@ -5,7 +5,6 @@ import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { after, before, describe, test } from "node:test";
-
 import type { Repository } from "../../core/src/formats/oci/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import {

@@ -167,23 +167,6 @@ async function gone({ response }: Call): Promise<void> {
   if (!response.destroyed) await new Promise<void>((resolve) => response.on("close", resolve));
 }
 
-/** All answers together are `budget` bytes; then there is silence until the clients go away. */
-export function stallAfter(budget: number): Fault {
-  let left = budget;
-  return async (call) => {
-    const answer = await call.ask();
-    async function* some(): AsyncGenerator<Uint8Array> {
-      for await (const chunk of answer as AsyncIterable<Uint8Array>) {
-        const part = chunk.subarray(0, left);
-        left -= part.length;
-        if (part.length > 0) yield part;
-        if (part.length < chunk.length) await gone(call);
-      }
-    }
-    await call.answer(answer, { body: some() });
-  };
-}
-
 /** `Content-Encoding: gzip`, though nobody asked for it. */
 export function gzipContent(): Fault {
   return async (call) => {
