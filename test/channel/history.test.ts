@@ -19,7 +19,7 @@ import {
   tagDigest,
   writeChannel,
 } from "../../core/src/ops/channel/index.ts";
-import { serve } from "../support/channel-forgery.ts";
+import { fromBytes, serve } from "../support/channel-forgery.ts";
 import {
   DEVICE,
   device,
@@ -134,6 +134,38 @@ test("a device follows every honest history, and takes nothing of it back", asyn
     ),
     { numRuns: 25 },
   );
+});
+
+test("a byte changed anywhere in a document is refused, or says the same", async () => {
+  const repository = memoryRepository();
+  const channel = await publisher(repository);
+  await channel.release({ version: "1" }, {}, "1");
+  await channel.change((state) => rotate(state, {}, timeOf(channel), nodeHashes));
+  await channel.release({ version: "2" });
+  const honest = await channel.read();
+  const expected = (await device(repository, channel.pin).follow()).view;
+  const documents = [...honest.roots, honest.timestamp, honest.snapshot, honest.targets];
+  let refused = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(documents.length - 1),
+      fc.nat(),
+      fc.integer({ min: 1, max: 255 }),
+      async (which, where, change) => {
+        const bytes = Uint8Array.from(documents[which]!.bytes);
+        bytes[where % bytes.length]! ^= change;
+        const forged = fromBytes(documents[which]!.role, bytes);
+        const roots = honest.roots.map((root, i) => (i === which ? forged : root)) as unknown as ChannelState["roots"];
+        const one = which < roots.length ? {} : { [forged.role]: forged };
+        await serve(repository, { ...honest, roots, ...one });
+        const found = await device(repository, channel.pin).check();
+        if (found.result === "error") refused++;
+        else assert.deepEqual(found.result === "stale" ? undefined : found.view, expected); // white space
+      },
+    ),
+    { numRuns: 400 },
+  );
+  assert.ok(refused > 300, `${refused} of 400`);
 });
 
 test("what is stored as a file comes back the same", async () => {
