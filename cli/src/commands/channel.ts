@@ -1,106 +1,20 @@
 /** `ashlar channel …`: signed pointers to releases. docs/channels.md explains them. */
 import { buildCommand, buildRouteMap } from "@stricli/core";
+import { parseEpoch, parseText, parseTimestamp } from "../parse.ts";
 import {
-  parseDuration,
-  parseEpoch,
-  parseRollout,
-  parseSeconds,
-  parseText,
-  parseThreshold,
-  parseTimestamp,
-} from "../parse.ts";
-import { jsonFlag, type OutputFlags, type RegistryFlags, registryFlags, text } from "./flags.ts";
-
-const list = (brief: string, placeholder: string) =>
-  ({ kind: "parsed", parse: parseText, brief, placeholder, variadic: true, optional: true }) as const;
-
-const lifetime = (what: string, standard: string) =>
-  ({
-    kind: "parsed",
-    parse: parseDuration,
-    brief: `How long ${what} signed now is valid: 12h, 7d, 26w (default: ${standard})`,
-    placeholder: "TIME",
-    optional: true,
-  }) as const;
-
-const threshold = (brief: string) =>
-  ({ kind: "parsed", parse: parseThreshold, brief, placeholder: "N", default: "1" }) as const;
-
-const channelParameter = { brief: "HOST/NAME:TAG of the channel", parse: String, placeholder: "CHANNEL" } as const;
-const one = <P extends object>(parameter: P) => ({ kind: "tuple", parameters: [parameter] }) as const;
-
-const common = { ...registryFlags, json: jsonFlag } as const;
-
-const lifetimeFlags = {
-  rootLifetime: lifetime("a root", "365d"),
-  targetsLifetime: lifetime("a list of releases", "91d"),
-  snapshotLifetime: lifetime("a snapshot", "7d"),
-  timestampLifetime: lifetime("a timestamp", "7d"),
-} as const;
-
-const stateFlag = text("What was seen before; read where it is there, and written", "FILE");
-
-const rootFlag = text("Root that the channel must descend from: its file, or the sha256:… that `show` prints", "ROOT");
-
-const keyFlags = {
-  key: list("Private key to sign with, or with --signer the public key; may be given again", "FILE"),
-  passwordFile: text("File whose first line is the password of the keys", "FILE"),
-  signer: text("Command that signs for the public keys, as that of `ashlar sign`", "CMD"),
-  signerTimeout: {
-    kind: "parsed",
-    parse: parseSeconds,
-    brief: "How long the command may take (default: 120)",
-    placeholder: "SECONDS",
-    optional: true,
-  },
-} as const;
-
-export interface KeyFlags {
-  readonly key?: readonly string[] | undefined;
-  readonly passwordFile?: string | undefined;
-  readonly signer?: string | undefined;
-  readonly signerTimeout?: number | undefined;
-}
-
-/** Of every command that signs. */
-const signingFlags = { ...keyFlags, ...lifetimeFlags, ...common } as const;
-
-const changeFlags = {
-  ...signingFlags,
-  partial: text("Do not publish: write the change there, for others to sign", "DRAFT"),
-  root: rootFlag,
-  state: stateFlag,
-} as const;
-
-export interface LifetimeFlags {
-  /** Seconds, all of them. */
-  readonly rootLifetime?: number | undefined;
-  readonly targetsLifetime?: number | undefined;
-  readonly snapshotLifetime?: number | undefined;
-  readonly timestampLifetime?: number | undefined;
-}
-
-export interface SigningFlags extends KeyFlags, LifetimeFlags, RegistryFlags, OutputFlags {}
-
-export interface PublishFlags extends SigningFlags {
-  readonly root?: string | undefined;
-  readonly state?: string | undefined;
-}
-
-export interface ChangeFlags extends PublishFlags {
-  readonly partial?: string | undefined;
-}
-
-export interface InitFlags extends ChangeFlags {
-  readonly product: string;
-  readonly name?: string | undefined;
-  readonly rootKey?: readonly string[] | undefined;
-  readonly targetsKey?: readonly string[] | undefined;
-  readonly onlineKey?: readonly string[] | undefined;
-  readonly snapshotKey?: readonly string[] | undefined;
-  readonly rootThreshold: number;
-  readonly targetsThreshold: number;
-}
+  changeFlags,
+  channelParameter,
+  common,
+  keyFlags,
+  list,
+  one,
+  rootFlag,
+  ruleFlags,
+  signingFlags,
+  stateFlag,
+  threshold,
+} from "./channel-flags.ts";
+import { jsonFlag, text } from "./flags.ts";
 
 const initCommand = buildCommand({
   loader: async () => (await import("../run/channel/change.ts")).runInit,
@@ -131,26 +45,6 @@ const initCommand = buildCommand({
     ].join("\n"),
   },
 });
-
-const ruleFlags = {
-  barrier: { kind: "boolean", brief: "No device below this version goes past it", default: false },
-  minAgent: text("Lowest version of the agent that may install it", "VERSION"),
-  rollout: {
-    kind: "parsed",
-    parse: parseRollout,
-    brief: "Share of devices, and from when on: 5%,50%@2026-12-01T00:00:00Z,100%@2026-12-08T00:00:00Z",
-    placeholder: "STEPS",
-    optional: true,
-  },
-  floor: text("From now on no version below this one may be installed or gone back to", "VERSION"),
-} as const;
-
-export interface AddFlags extends ChangeFlags {
-  readonly barrier: boolean;
-  readonly minAgent?: string | undefined;
-  readonly rollout?: { readonly parts: number; readonly from?: string }[] | undefined;
-  readonly floor?: string | undefined;
-}
 
 const releaseParameter = {
   brief: "HOST/NAME:TAG or @DIGEST of the release",
@@ -196,11 +90,6 @@ const removeCommand = buildCommand({
   },
 });
 
-export interface PromoteFlags extends AddFlags {
-  readonly version?: string | undefined;
-  readonly fromRoot?: string | undefined;
-}
-
 const promoteCommand = buildCommand({
   loader: async () => (await import("../run/channel/change.ts")).runPromote,
   parameters: {
@@ -243,14 +132,6 @@ const refreshCommand = buildCommand({
   },
 });
 
-export interface RotateFlags extends ChangeFlags {
-  readonly add?: readonly string[] | undefined;
-  readonly remove?: readonly string[] | undefined;
-  readonly threshold?: readonly string[] | undefined;
-  readonly newEpoch: boolean;
-  readonly drop?: readonly string[] | undefined;
-}
-
 const rotateCommand = buildCommand({
   loader: async () => (await import("../run/channel/change.ts")).runRotate,
   parameters: {
@@ -282,10 +163,6 @@ const rotateCommand = buildCommand({
     ].join("\n"),
   },
 });
-
-export interface SignFlags extends KeyFlags, OutputFlags {
-  readonly root?: string | undefined;
-}
 
 const signCommand = buildCommand({
   loader: async () => (await import("../run/channel/drafts.ts")).runSign,
@@ -332,11 +209,6 @@ const publishCommand = buildCommand({
   },
 });
 
-export interface ShowFlags extends RegistryFlags, OutputFlags {
-  readonly root?: string | undefined;
-  readonly saveRoot?: string | undefined;
-}
-
 const showCommand = buildCommand({
   loader: async () => (await import("../run/channel/show.ts")).runShow,
   parameters: {
@@ -357,19 +229,6 @@ const showCommand = buildCommand({
     ].join("\n"),
   },
 });
-
-export interface CheckFlags extends RegistryFlags, OutputFlags {
-  readonly root?: string | undefined;
-  readonly state?: string | undefined;
-  readonly product?: string | undefined;
-  readonly architecture?: string | undefined;
-  readonly version?: string | undefined;
-  readonly epoch: number;
-  readonly agentVersion?: string | undefined;
-  readonly device?: string | undefined;
-  /** Nanoseconds since 1970. */
-  readonly notBefore?: bigint | undefined;
-}
 
 const checkCommand = buildCommand({
   loader: async () => (await import("../run/channel/show.ts")).runCheck,

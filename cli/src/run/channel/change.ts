@@ -30,7 +30,7 @@ import type {
   PromoteFlags,
   PublishFlags,
   RotateFlags,
-} from "../../commands/channel.ts";
+} from "../../commands/channel-flags.ts";
 import { printDraft, printPublished } from "../../output/channel.ts";
 import { inSession, type Session } from "../session.ts";
 import { readDraft, writeDraft } from "./drafts.ts";

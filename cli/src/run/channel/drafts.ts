@@ -13,7 +13,7 @@ import {
   signDraft,
 } from "@ashlar/core/ops/channel";
 import { readAll } from "@ashlar/core/source";
-import type { SignFlags } from "../../commands/channel.ts";
+import type { SignFlags } from "../../commands/channel-flags.ts";
 import { printDraft } from "../../output/channel.ts";
 import { inSession } from "../session.ts";
 import { keyReader } from "./keys.ts";

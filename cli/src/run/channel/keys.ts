@@ -4,7 +4,7 @@ import { commandSigner, nodeHashes, nodeVerifier, openFile, openPrivateKey } fro
 import { type ChannelSigner, channelSigner, type TufKey, tufKeyOf } from "@ashlar/core/ops/channel";
 import { MAX_KEY_SIZE, parsePem, parsePublicKey } from "@ashlar/core/ops/trust";
 import { readAll } from "@ashlar/core/source";
-import type { KeyFlags } from "../../commands/channel.ts";
+import type { KeyFlags } from "../../commands/channel-flags.ts";
 import { passwordSource } from "../password.ts";
 import type { Session } from "../session.ts";
 

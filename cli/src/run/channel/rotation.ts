@@ -2,7 +2,7 @@
 import { FormatError, PolicyError } from "@ashlar/core/errors";
 import { nodeHashes } from "@ashlar/core/node";
 import { type ChannelDocuments, isRole, keyIdOf, lastRoot, type Role, type Rotation } from "@ashlar/core/ops/channel";
-import type { RotateFlags } from "../../commands/channel.ts";
+import type { RotateFlags } from "../../commands/channel-flags.ts";
 import { parseThreshold } from "../../parse.ts";
 import type { Session } from "../session.ts";
 import { type ChannelKey, type KeyReader, keyReader } from "./keys.ts";

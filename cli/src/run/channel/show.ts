@@ -2,7 +2,7 @@
 import process from "node:process";
 import { nodeHashes } from "@ashlar/core/node";
 import { encodeClientState, judgeChannel, lastRoot, openChannel } from "@ashlar/core/ops/channel";
-import type { CheckFlags, ShowFlags } from "../../commands/channel.ts";
+import type { CheckFlags, ShowFlags } from "../../commands/channel-flags.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { printChannel, printCheck } from "../../output/channel.ts";
 import { Failed, inSession } from "../session.ts";
