@@ -1,5 +1,5 @@
 /** Finds out how a registry wants to know us, and keeps what it gave us. */
-import { SourceError } from "../../errors/index.ts";
+import { isAshlarError, SourceError } from "../../errors/index.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { basicAuthorization, type Credentials } from "./credentials.ts";
 import { fetchToken, type SendPlain, type Token } from "./token.ts";
@@ -14,14 +14,19 @@ export interface Access {
 
 export interface Authorizer {
   /** Value of the Authorization header, where one is needed as far as is known. May ask for a new token. */
-  header(access: Access): Promise<string | undefined>;
+  header(access: Access, signal?: AbortSignal): Promise<string | undefined>;
   /**
    * Takes in a refusal (status 401). Whether another try makes sense. Errors: SourceError `unauthorized`, and those of
    * {@link fetchToken}.
    * @param refused the value of the Authorization header that was refused
    * @param wanted the WWW-Authenticate header
    */
-  answer(wanted: string | undefined, access: Access, refused: string | undefined): Promise<boolean>;
+  answer(
+    wanted: string | undefined,
+    access: Access,
+    refused: string | undefined,
+    signal?: AbortSignal,
+  ): Promise<boolean>;
 }
 
 export interface AuthorizerOptions {
@@ -58,14 +63,20 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const keyOf = ({ action, from = [] }: Access): string => [action, ...from].join(" ");
 
   /** One request for each kind of access, however many wait for it. */
-  function tokenFor(access: Access, challenge: Challenge): Promise<Token> {
+  function tokenFor(access: Access, challenge: Challenge, signal: AbortSignal | undefined): Promise<Token> {
     const key = keyOf(access);
     const pending = tokens.get(key);
-    if (pending !== undefined) return pending;
+    if (pending !== undefined)
+      return pending.catch((error: unknown) => {
+        // Whoever asked first was interrupted; that does not interrupt us.
+        if (isAshlarError(error) || signal?.aborted) throw error;
+        return tokenFor(access, challenge, signal);
+      });
     const fetched = (async () => {
       const who = await credentials();
       if (who?.registryToken !== undefined) return { value: who.registryToken, until: Number.POSITIVE_INFINITY };
-      return fetchToken(challenge, scopesFor(access, challenge), who, registry, send, timing, name);
+      const sendUntil: SendPlain = (request) => send({ ...request, signal });
+      return fetchToken(challenge, scopesFor(access, challenge), who, registry, sendUntil, timing, name);
     })();
     tokens.set(key, fetched);
     fetched.catch(() => {
@@ -75,16 +86,16 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   }
 
   return {
-    async header(access) {
+    async header(access, signal) {
       if (bearer === undefined) return basic;
       const key = keyOf(access);
-      const present = await tokens.get(key);
+      const present = await tokens.get(key)?.catch(() => undefined);
       if (present !== undefined && present.until <= timing.now()) tokens.delete(key);
       // The scope of a challenge belongs to the request that was refused.
       const { scope: _, ...parameters } = bearer.parameters;
-      return `Bearer ${(await tokenFor(access, { ...bearer, parameters })).value}`;
+      return `Bearer ${(await tokenFor(access, { ...bearer, parameters }, signal)).value}`;
     },
-    async answer(wanted, access, refused) {
+    async answer(wanted, access, refused, signal) {
       const challenges = parseChallenges(wanted);
       const asBearer = challenges.find(({ scheme, parameters }) => scheme === "bearer" && parameters["realm"]);
       if (asBearer !== undefined) {
@@ -96,7 +107,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
           tokens.delete(key);
         }
         bearer = asBearer;
-        return `Bearer ${(await tokenFor(access, asBearer)).value}` !== refused;
+        return `Bearer ${(await tokenFor(access, asBearer, signal)).value}` !== refused;
       }
       if (challenges.some(({ scheme }) => scheme === "basic")) {
         const who = await credentials();

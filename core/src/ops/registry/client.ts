@@ -164,9 +164,9 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
       credentials: options.credentials,
       timing,
       name,
-      async send({ method, url, headers, body }) {
+      async send({ method, url, headers, body, signal }) {
         const what = `${name}: token`;
-        const request = { method, body, what, signal: undefined };
+        const request = { method, body, what, signal };
         try {
           return await repeat(async () => whole(await follow(request, url, headers), MAX_TOKEN_BODY, what), request);
         } catch (error) {
@@ -181,19 +181,19 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
 
   async function sendAuthorised(request: ClientRequest): Promise<ClientResponse> {
     const registry = await findOrigin(request.signal);
-    const { access } = request;
+    const { access, signal } = request;
     const target = typeof request.target === "function" ? await request.target() : request.target;
     const url = typeof target === "string" ? new URL(`${textOf(registry)}v2/${target}`) : target;
     const isOurs = url.origin === registry.origin;
     const known = authorizerOf(registry);
     for (let answers = 0; ; answers++) {
-      const authorization = isOurs ? await known.header(access) : undefined;
+      const authorization = isOurs ? await known.header(access, signal) : undefined;
       const headers = { ...request.headers, ...(authorization === undefined ? {} : { authorization }) };
       const response = await follow(request, url, headers);
       if (response.status !== 401 || answers >= MAX_ANSWERS || response.url.origin !== registry.origin) return response;
       const wanted = response.headers["www-authenticate"];
       try {
-        if (!(await known.answer(wanted, access, authorization))) return response;
+        if (!(await known.answer(wanted, access, authorization, signal))) return response;
       } catch (error) {
         response.cancel(); // an answer that nobody reads keeps its connection, and the process with it
         throw error;

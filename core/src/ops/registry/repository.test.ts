@@ -365,6 +365,34 @@ test("tokens: with a password, with an identity token, for mounts; a refusal is 
   await assert.rejects(registry.open({ credentials }).tags(), fails("unauthorized"));
 });
 
+test("who is interrupted while waiting for a token interrupts nobody else", async () => {
+  const { registry, blob } = serving(content(100));
+  const controller = new AbortController();
+  const interruption = new Error("interrupted");
+  let asked = 0;
+  registry.script = (request) => {
+    if (request.path.startsWith("https://auth.example/")) {
+      if (++asked > 1) return { status: 200, body: JSON.stringify({ token: "good" }) };
+      return new Promise((_, reject) => {
+        setImmediate(() => {
+          controller.abort(interruption);
+          reject(interruption);
+        });
+      });
+    }
+    return request.headers["authorization"] === "Bearer good"
+      ? undefined
+      : { status: 401, headers: { "www-authenticate": BEARER } };
+  };
+  const repository = registry.open();
+  const [first, second] = await Promise.allSettled([
+    repository.has(blob, { signal: controller.signal }),
+    repository.has(blob),
+  ]);
+  assert.equal(first.status === "rejected" && first.reason, interruption);
+  assert.equal(second.status === "fulfilled" && second.value, true);
+});
+
 test("a large blob goes up in chunks, from where the connection broke", async () => {
   const bytes = content(5_000_000);
   const registry = scriptedRegistry();

@@ -22,6 +22,7 @@ export type SendPlain = (request: {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: HttpBody | undefined;
+  readonly signal?: AbortSignal | undefined;
 }) => Promise<HttpResponse>;
 
 /** Seconds that a token lives where nobody says (token.md). */
