@@ -9,6 +9,7 @@ import { defaultFsverity, measureBytes } from "../../formats/fsverity/index.ts";
 import type { HashAlgorithm } from "../../hash/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import { type FlattenEnvironment, flatten, type Image } from "../image/index.ts";
+import { silentReporter } from "../report.ts";
 import { prepareForBoot, transformForOci } from "./prepare.ts";
 import { contentsOf, type StoreEnvironment, storeContents } from "./store.ts";
 import { writeStored } from "./write.ts";
@@ -48,7 +49,7 @@ export async function computeSealingDigests(
     const merged = await digestOf(root);
     if (!bootable) return { algorithm, config, merged };
     for (const [file, content] of contents) file.content = content; // the policy is read from them
-    await prepareForBoot(root);
+    await prepareForBoot(root, environment.reporter ?? silentReporter);
     return { algorithm, config, merged, bootable: await digestOf(root) };
   } finally {
     await dispose();

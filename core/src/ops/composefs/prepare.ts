@@ -6,6 +6,7 @@
 import type { ByteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { type Attributes, type Directory, getNode, NO_XATTRS, walkTree } from "../../tree/index.ts";
+import type { Reporter } from "../report.ts";
 import { labelForComposefs, readSystemPolicy, stripLabels } from "../selinux/index.ts";
 
 const CAPABILITY = "security.capability" as ByteString;
@@ -44,11 +45,13 @@ function copyAttributes(to: Attributes, { mode, uid, gid, mtime, xattrs }: Attri
 }
 
 /** All of it: after {@link transformForOci}, {@link transformForBoot} and the labels of the root's own policy. */
-export async function prepareForBoot(root: Directory): Promise<void> {
+export async function prepareForBoot(root: Directory, reporter: Reporter): Promise<void> {
   transformForBoot(root);
   const policy = await readSystemPolicy(root);
-  if (policy === undefined) stripLabels(root);
-  else labelForComposefs(root, policy);
+  if (policy === undefined) {
+    stripLabels(root);
+    reporter.note({ code: "selinux-none", message: "no SELinux policy in the image: its files have no labels" });
+  } else labelForComposefs(root, policy);
 }
 
 /**

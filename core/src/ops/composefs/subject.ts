@@ -11,6 +11,7 @@ import {
 import type { Source } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import { type InputEnvironment, type InputOptions, type Reference, readInput } from "../image/index.ts";
+import { silentReporter } from "../report.ts";
 import { prepareForBoot, transformForOci } from "./prepare.ts";
 
 /** A tree whose contents are stored: it can be written, dumped and compared. */
@@ -45,7 +46,7 @@ export async function withPreparedInput<T>(
   const input = await readInput(reference, environment, { ...options, keepHostXattrs: options.preparation === "none" });
   try {
     if (options.preparation !== "none") transformForOci(input.tree);
-    if (options.preparation === "boot") await prepareForBoot(input.tree);
+    if (options.preparation === "boot") await prepareForBoot(input.tree, environment.reporter ?? silentReporter);
     return await work(input.tree, input.name);
   } finally {
     await input.dispose();
