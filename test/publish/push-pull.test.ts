@@ -412,3 +412,37 @@ test("a release refers to its source image, and the image leads to the release",
   await putImage(elsewhere, "other");
   await assert.rejects(resolveRelease(elsewhere, { tag: "other" }, nodeHashes), { code: "no-release" });
 });
+
+test("reading all of a root in place takes few requests, reading a block of it one frame", async () => {
+  const content = Object.fromEntries(
+    Array.from({ length: 50 }, (_, i) => [`usr/lib/${i}`, noise(200_000, `file ${i}`)]),
+  );
+  const release = await sampleRelease(content, environment, { rootOnly: true });
+  const repository = memoryRepository();
+  await push(release, repository);
+  const [pack] = await blobsOf(repository, "1", PACK_TYPE);
+  const reads: number[] = [];
+  const counted: MemoryRepository = {
+    ...repository,
+    async openBlob(descriptor) {
+      const source = await repository.openBlob(descriptor);
+      if (descriptor.digest !== pack!.digest) return source;
+      return {
+        ...source,
+        read(offset, length, options) {
+          reads.push(length);
+          return source.read(offset, length, options);
+        },
+      };
+    },
+  };
+  const stored = await openStoredRelease(counted, await repository.resolve({ tag: "1" }), environment);
+  const root = await stored.open("sample_1.root.erofs");
+  const whole = release.files.get("sample_1.root.erofs")!;
+  await root.read(5_000_000, 4096);
+  assert.ok(reads.length <= 3, `${reads.length} requests for a block`); // seek table, digests, frame
+  assert.ok(reads.reduce((sum, size) => sum + size, 0) < 120_000);
+  for (let at = 0; at < whole.length; at += 40_960)
+    assert.ok(equalBytes(await root.read(at, Math.min(40_960, whole.length - at)), whole.subarray(at, at + 40_960)));
+  assert.ok(reads.length < 25, `${reads.length} requests for ${whole.length} bytes`);
+});

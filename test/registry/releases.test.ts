@@ -11,7 +11,17 @@ import { missingPeers, PROGRAMS, startRegistry } from "../support/registry.ts";
 import * as faults from "../support/registry-faults.ts";
 import { startProxy } from "../support/registry-proxy.ts";
 import { REPOSITORY } from "../support/roots.ts";
-import { digests, noise, run, runOk, SAMPLE_LABELS, sampleLayout, workFolder } from "../support/samples.ts";
+import {
+  digests,
+  ended,
+  noise,
+  run,
+  runOk,
+  SAMPLE_LABELS,
+  sampleLayout,
+  startAshlar,
+  workFolder,
+} from "../support/samples.ts";
 import { type TarEntry, tarBytes } from "../support/tar.ts";
 
 const folder = workFolder({ after });
@@ -155,4 +165,49 @@ test("a pull that is killed goes on, and fetches at most one frame twice", {
     .reduce((sum, exchange) => sum + exchange.sent, 0);
   assert.ok(sent <= framesEnd + largest, `${sent} bytes of frames for ${framesEnd}, a frame has at most ${largest}`);
   assert.ok(size > framesEnd);
+});
+
+test("a pull that is interrupted says what it leaves, and one that never began leaves nothing", {
+  skip: missingPeers(PROGRAMS.go),
+}, async (t) => {
+  const registry = await startRegistry(t, { kind: "go" });
+  const proxy = await startProxy(t, registry);
+  const reference = `docker://${proxy.host}/library/os:1`;
+  await runOk(["push", at("one"), reference, "--source-index", `sha256:${"ab".repeat(32)}`, ...HTTP]);
+  const inspected = JSON.parse((await runOk(["inspect", reference, "--json", ...HTTP])).stdout);
+  assert.equal(inspected.stored.annotations["vnd.ashlar.source.index"], `sha256:${"ab".repeat(32)}`);
+
+  const missing = await run(["pull", `${reference}9`, "-o", at("missing"), ...HTTP]);
+  assert.equal(missing.status, 7);
+  assert.ok(!readdirSync(folder).includes("missing"));
+
+  proxy.inject(faults.stallAt(1_500_000), {
+    kind: "blob",
+    when: ({ headers }) => (headers.range ?? "").startsWith("bytes=0-"),
+  });
+  const child = startAshlar(["pull", reference, "-o", at("interrupted"), ...HTTP]);
+  const result = ended(child);
+  for (;;) {
+    const [partial] = readdirSync(folder).includes("interrupted") ? readdirSync(at("interrupted")) : [];
+    const file =
+      partial && statSync(join(at("interrupted"), partial, "sample_1.root.erofs"), { throwIfNoEntry: false });
+    if (file && file.blocks > 0) break;
+    await sleep(20);
+  }
+  child.kill("SIGINT");
+  const { status, stderr } = await result;
+  assert.equal(status, 130);
+  assert.match(stderr, /interrupted, .*interrupted keeps what the next pull goes on with\n$/);
+  proxy.reset();
+  await runOk(["pull", reference, "-o", at("interrupted"), ...HTTP]);
+  assert.deepEqual(digests(at("interrupted")), digests(at("one")));
+  // A pull that fails because of what came leaves nothing.
+  proxy.inject(faults.flipAt(1_000_000), {
+    kind: "blob",
+    when: ({ headers }) => (headers.range ?? "").startsWith("bytes=0-"),
+  });
+  const refused = await run(["pull", reference, "-o", at("refused"), ...HTTP]);
+  assert.ok(refused.status === 5 || refused.status === 3, refused.stderr);
+  assert.match(refused.stderr, /pack sha256:[0-9a-f]{64}: frame \d+/);
+  assert.deepEqual(readdirSync(at("refused")), []);
 });

@@ -11,6 +11,7 @@ import {
 
 export interface PushFlags extends ProgressFlags, RegistryFlags {
   readonly previous?: string | undefined;
+  readonly sourceIndex?: string | undefined;
   readonly tmpdir?: string | undefined;
   readonly workers?: number | undefined;
 }
@@ -22,6 +23,10 @@ export const pushCommand = buildCommand({
       previous: text(
         "Tag or digest, in the same repository, of the release whose blocks are used again; none for none (default: what the tag holds)",
         "TAG|DIGEST",
+      ),
+      sourceIndex: text(
+        "Digest of the image index that the source image was chosen from, to be recorded with the release",
+        "DIGEST",
       ),
       tmpdir: text("Directory for temporary files, with room for the compressed root (default: TMPDIR)", "DIR"),
       ...registryFlags,

@@ -88,7 +88,11 @@ export function runPush(flags: PushFlags, ...words: readonly string[]): Promise<
       const pushed = await pushReleases(
         releases,
         repository,
-        { tag, previous: previousOf(flags.previous) },
+        {
+          tag,
+          previous: previousOf(flags.previous),
+          sourceIndex: flags.sourceIndex === undefined ? undefined : parseDigest(flags.sourceIndex),
+        },
         {
           hashes: nodeHashes,
           blockHasher: hasher,

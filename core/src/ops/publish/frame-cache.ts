@@ -7,6 +7,8 @@ import type { StoredPack, StoredRoot } from "./stored-root.ts";
 const CACHE_SIZE = 32 * 1024 * 1024;
 /** Frames that one request fetches at most: 4 MiB of blocks. */
 const MAX_FRAMES_READ = 64;
+/** Places that reads may go on from. */
+const MAX_STREAMS = 16;
 /** Requests under way at a time. */
 const PARALLEL = 4;
 
@@ -28,7 +30,8 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
   let cached = 0; // bytes
   const waiting: (() => void)[] = [];
   let active = 0;
-  let forward = { pack: -1, next: -1, count: 1 }; // where a read that goes on would go on, and how far it may fetch ahead
+  /** Where requests ended that a later one may go on with, and how many frames they had; the last used last. */
+  const streams = new Map<string, number>();
 
   async function inTurn<T>(work: () => Promise<T>): Promise<T> {
     if (active >= PARALLEL) await new Promise<void>((resolve) => waiting.push(resolve));
@@ -77,6 +80,19 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
     }
   }
 
+  /** How many frames to ask for where `frame` is the first that is missing: twice as many each time that reads go on. */
+  function reachOf(index: number, frame: number): number {
+    const key = `${index}:${frame}`;
+    const reach = Math.min((streams.get(key) ?? 0.5) * 2, MAX_FRAMES_READ);
+    streams.delete(key);
+    return reach;
+  }
+
+  function leaveOff(index: number, frame: number, reach: number): void {
+    streams.set(`${index}:${frame}`, reach);
+    if (streams.size > MAX_STREAMS) streams.delete(streams.keys().next().value!); // not empty
+  }
+
   /** The frames `from` … `to` in order. What is missing is asked for at once, before anything is waited for. */
   function frames(stored: StoredPack, index: number, from: number, to: number, options: ReadOptions | undefined) {
     const found: Promise<Uint8Array>[] = [];
@@ -90,29 +106,27 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
         at++;
         continue;
       }
-      let missing = 1;
-      while (at + missing <= to && !known.has(`${index}:${at + missing}`)) missing++;
-      found.push(...fetch(stored, index, at, missing, options));
-      at += missing;
+      const reach = reachOf(index, at);
+      const end = Math.min(stored.pack.frameCount, Math.max(at + reach, to + 1), at + MAX_FRAMES_READ);
+      let stop = at + 1;
+      while (stop < end && !known.has(`${index}:${stop}`)) stop++;
+      found.push(...fetch(stored, index, at, stop - at, options));
+      if (stop === end) leaveOff(index, stop, Math.max(reach, 1));
+      at = stop;
     }
-    return found;
+    return found.slice(0, to - from + 1);
   }
 
   return {
     async read(index, first, count, options, use) {
       const stored = await root.openPack(index);
-      const { blocksPerFrame, frameCount } = stored.pack;
+      const { blocksPerFrame } = stored.pack;
       const from = Math.floor(first / blocksPerFrame);
       const to = Math.floor((first + count - 1) / blocksPerFrame);
-      const goesOn = forward.pack === index && (from === forward.next || from === forward.next - 1);
-      const ahead = goesOn ? Math.min(forward.count * 2, MAX_FRAMES_READ) : 1;
-      forward = { pack: index, next: to + 1, count: ahead };
-      const last = Math.min(frameCount - 1, Math.max(to, goesOn ? from + ahead - 1 : to));
       for (let window = from; window <= to; window += MAX_FRAMES_READ) {
-        const end = Math.min(last, window + MAX_FRAMES_READ - 1);
+        const end = Math.min(to, window + MAX_FRAMES_READ - 1);
         for (const [offset, pending] of frames(stored, index, window, end, options).entries()) {
           const frame = window + offset;
-          if (frame > to) break; // fetched ahead
           const blocks = await pending;
           const start = Math.max(first, frame * blocksPerFrame);
           const stop = Math.min(first + count, (frame + 1) * blocksPerFrame);

@@ -8,16 +8,10 @@ import {
   verifiedSource,
 } from "../../formats/verity/index.ts";
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
-import {
-  assertRange,
-  bytesSource,
-  cachedSource,
-  piecewiseSource,
-  type ReadOptions,
-  type Source,
-} from "../../source/index.ts";
+import { assertRange, bytesSource, piecewiseSource, type ReadOptions, type Source } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
 import { frameCache } from "./frame-cache.ts";
+import { growingCache } from "./growing-cache.ts";
 import { readLeaves, runsOf, type StoredRoot, zeroDigest } from "./stored-root.ts";
 import { readWholeBlob } from "./whole-blob.ts";
 
@@ -34,10 +28,8 @@ export interface RootSources {
   readonly hashDevice: Source;
 }
 
-/** Bytes of the lowest level of the hash tree that are fetched at once: the digests of 2 MiB of data. */
-const LEAVES_READ = 16 * 1024;
-/** Bytes of it that are remembered. */
-const LEAVES_CACHE = 4 * 1024 * 1024;
+/** Of the lowest level of the hash tree: the digests of 2 MiB of data at first, of 64 MiB where reads go forward; 4 MiB are kept. */
+const LEAVES_CACHE = { blockSize: 16 * 1024, maxReach: 32, capacity: 256 };
 
 /** Errors of reads: those of the repository, FormatError `bad-zstd`, IntegrityError `verity-mismatch`. */
 export async function rootSources(root: StoredRoot, environment: RootSourceEnvironment): Promise<RootSources> {
@@ -106,7 +98,7 @@ async function hashDeviceSource(
     { at: 0, source: bytesSource(concatBytes(head, tree)) },
     {
       at: lowest.firstBlock * hashBlockSize,
-      source: cachedSource(leaves, { blockSize: Math.max(LEAVES_READ, hashBlockSize), maxBytes: LEAVES_CACHE }),
+      source: growingCache(leaves, LEAVES_CACHE),
     },
   ]);
 }
