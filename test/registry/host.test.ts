@@ -154,6 +154,17 @@ test("certificates: a registry that wants one gets that of certs.d", async () =>
   assert.equal(await resolve(`${strict}/os`), DIGEST);
 });
 
+test("certificates: what is none is said", async () => {
+  const at = await listen(https.createServer(registry([])) as unknown as Server);
+  const place = `.config/containers/certs.d/${at}`;
+  write(`${place}/client.cert`, "not a certificate");
+  write(`${place}/client.key`, readFileSync(certificates.key));
+  await assert.rejects(resolve(`${at}/os`), fails("bad-certificate"));
+  write(`${place}/client.cert`, readFileSync(certificates.certificate));
+  write(`${place}/client.key`, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+  await assert.rejects(resolve(`${at}/os`), fails("bad-certificate"));
+});
+
 test("proxies: CONNECT for https, the whole address for http, none for NO_PROXY and this machine", async () => {
   const connects: string[] = [];
   const plain: string[] = [];
