@@ -139,7 +139,7 @@ const digestCommand = buildCommand({
 });
 
 const infoCommand = buildCommand({
-  loader: async () => (await import("../run/composefs.ts")).runInfo,
+  loader: async () => (await import("../run/composefs-look.ts")).runInfo,
   parameters: {
     flags: { json: jsonFlag },
     positional: { kind: "tuple", parameters: [subject("IMAGE", "composefs image")] },
@@ -154,7 +154,7 @@ const fileFlags = { json: jsonFlag } as const;
 export type FileFlags = OutputFlags;
 
 const lsCommand = buildCommand({
-  loader: async () => (await import("../run/composefs.ts")).runLs,
+  loader: async () => (await import("../run/composefs-look.ts")).runLs,
   parameters: {
     flags: fileFlags,
     positional: { kind: "tuple", parameters: [subject("IMAGE", "composefs image or dump")] },
@@ -166,7 +166,7 @@ const lsCommand = buildCommand({
 });
 
 const objectsCommand = buildCommand({
-  loader: async () => (await import("../run/composefs.ts")).runObjects,
+  loader: async () => (await import("../run/composefs-look.ts")).runObjects,
   parameters: {
     flags: fileFlags,
     positional: { kind: "tuple", parameters: [subject("IMAGE", "composefs image or dump")] },
@@ -178,7 +178,7 @@ const objectsCommand = buildCommand({
 });
 
 const dumpCommand = buildCommand({
-  loader: async () => (await import("../run/composefs.ts")).runDump,
+  loader: async () => (await import("../run/composefs-look.ts")).runDump,
   parameters: {
     flags: treeFlags,
     positional: { kind: "tuple", parameters: [subject("SUBJECT", SUBJECT)] },
@@ -200,7 +200,7 @@ export interface ComposefsDiffFlags extends TreeFlags {
 }
 
 const diffCommand = buildCommand({
-  loader: async () => (await import("../run/composefs.ts")).runDiff,
+  loader: async () => (await import("../run/composefs-look.ts")).runDiff,
   parameters: {
     flags: {
       ...treeFlags,
