@@ -163,8 +163,8 @@ test("a whole Debian system", { timeout: 600_000 }, (t) =>
     // They put a tab where we put a blank or nothing, and escape what is UTF-8.
     const { stdout: names } = await shell.ok(["-c", "composefs-info ls image"], { cwd: folder });
     const plain = names.replaceAll(/\t$/gm, "").replaceAll("\t", " ");
-    const bytes = plain.replaceAll(/\\x([0-9a-f]{2})/g, (_, hex: string) =>
-      String.fromCharCode(Number.parseInt(hex, 16)),
+    const bytes = plain.replaceAll(/\\(\\|x([0-9a-f]{2}))/g, (all, _, hex: string | undefined) =>
+      hex === undefined ? all : String.fromCharCode(Number.parseInt(hex, 16)),
     );
     const theirs = Buffer.from(bytes, "latin1").toString().split("\n");
     const ours = ashlarOk(["composefs", "ls", image]).stdout.split("\n");
