@@ -15,7 +15,7 @@ import {
   SECTION_TYPE,
 } from "../../core/src/ops/publish/index.ts";
 import { parseRelease } from "../../core/src/ops/release/index.ts";
-import { ashlarOk } from "../support/ashlar.ts";
+import { ashlar, ashlarOk } from "../support/ashlar.ts";
 import { debianLayout, LABELS } from "../support/debian.ts";
 import { memoryRepository } from "../support/memory-repository.ts";
 import { publishEnvironment } from "../support/releases.ts";
@@ -36,11 +36,13 @@ test("Debian 13: an update of one line, a file read in place, a pull", {
   const environment = { ...(await publishEnvironment()), scratch: fileScratch(folder) };
   const repository = memoryRepository();
   const versions = ["1", "2"] as const;
+  const layouts: string[] = [];
   for (const version of versions) {
     const layout = await debianLayout("trixie", {
       labels: { ...LABELS, "org.opencontainers.image.version": version },
       extraLayers: [[{ name: "etc/motd", content: `Release ${version} of the test image\n` }]],
     });
+    layouts.push(layout);
     ashlarOk(["build", `oci:${layout}:latest`, "-o", join(folder, version), "--quiet", "--timestamp", "1735689600"]);
   }
   const [first, second] = versions.map((version) => open(join(folder, version), version)) as [
@@ -77,4 +79,22 @@ test("Debian 13: an update of one line, a file read in place, a pull", {
   for (const { name } of second.release.artifacts)
     if (!name.endsWith(".raw"))
       assert.ok(equalBytes(readFileSync(join(output, name)), readFileSync(join(folder, "2", name))));
+
+  const reproduce = (layout: string) =>
+    ashlar([
+      "reproduce",
+      join(folder, "1", first.name),
+      "--source",
+      `oci:${layout}:latest`,
+      "--tmpdir",
+      folder,
+      "--quiet",
+    ]);
+  const same = reproduce(layouts[0]!);
+  assert.equal(same.status, 0, same.stderr);
+  assert.match(same.stdout, /: identical\n$/);
+  const other = reproduce(layouts[1]!);
+  assert.equal(other.status, 9, other.stderr);
+  assert.match(other.stdout, /^root \/etc\/motd: has another content$/m);
+  assert.match(other.stdout, /^uki \.cmdline: differs at byte \d+$/m);
 });

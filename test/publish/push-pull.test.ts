@@ -16,9 +16,11 @@ import {
   pushReleases,
   RECIPE_TYPE,
   RELEASE_TYPE,
+  releaseNameOf,
   resolveRelease,
   SECTION_TYPE,
 } from "../../core/src/ops/publish/index.ts";
+import type { Release } from "../../core/src/ops/release/index.ts";
 import { type MemoryArtifacts, memoryArtifacts } from "../support/memory-artifacts.ts";
 import { type MemoryRepository, memoryRepository } from "../support/memory-repository.ts";
 import { publishEnvironment, type SampleRelease, sampleRelease } from "../support/releases.ts";
@@ -445,4 +447,26 @@ test("reading all of a root in place takes few requests, reading a block of it o
   for (let at = 0; at < whole.length; at += 40_960)
     assert.ok(equalBytes(await root.read(at, Math.min(40_960, whole.length - at)), whole.subarray(at, at + 40_960)));
   assert.ok(reads.length < 25, `${reads.length} requests for ${whole.length} bytes`);
+});
+
+test("names that no release has are not written", () => {
+  const named = (...names: readonly string[]) => ({
+    artifacts: names.map((name, index) => ({ role: index === 0 ? "root" : "other", name, size: 1, digest: "sha256:" })),
+  });
+  const nameOf = (...names: readonly string[]): string => releaseNameOf(named(...names) as unknown as Release);
+  assert.equal(nameOf("os_1.root.erofs", "os_1.raw", "os_1.efi"), "os_1.release.json");
+  assert.equal(nameOf("my.os_1~rc.root.erofs", "my.os_1~rc.root.verity"), "my.os_1~rc.release.json");
+  for (const names of [
+    [".profile"],
+    [".x.root.erofs"],
+    ["root.erofs"],
+    [".root.erofs"],
+    ["os.root.erofs", ".profile"],
+    ["os.root.erofs", "other.raw"],
+    ["os.root.erofs", "os"],
+    ["os.root.erofs", "os.\nraw"],
+    ["-rf.root.erofs"],
+    ["o\u001b[2J.root.erofs"],
+  ])
+    assert.throws(() => nameOf(...names), { kind: "PolicyError", code: "artifact-name" }, JSON.stringify(names));
 });

@@ -9,7 +9,14 @@ import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
 import { digestingSink } from "../release/digesting-sink.ts";
 import { type Identity, identify, stemOf } from "../release/identity.ts";
-import { type ArtifactRole, FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import {
+  type ArtifactRole,
+  type BUILD_OPTIONS,
+  FORMAT_VERSION,
+  RELEASE_SCHEMA,
+  type RecordedOptions,
+  type Release,
+} from "../release/release.ts";
 import { productUuid } from "../seal/product.ts";
 import { sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
@@ -247,7 +254,7 @@ export async function buildSystem(
       slotSize: geometry.slotA.root.size,
       varSize: geometry.variable.size,
       sectorSize: geometry.sectorSize,
-    },
+    } satisfies RecordedOptions<(typeof BUILD_OPTIONS)[number]>,
     artifacts: [{ role: "disk", name: names.disk, size: geometry.diskSize, digest: diskDigest }, ...described],
   };
   await writeRelease(release, releaseFile);

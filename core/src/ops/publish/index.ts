@@ -8,7 +8,7 @@ export {
   openRelease,
   type ReleaseAccess,
 } from "./open.ts";
-export { type PulledRelease, type PullOptions, pullRelease } from "./pull.ts";
+export { type PulledRelease, pullRelease, releaseNameOf } from "./pull.ts";
 export {
   type Pushed,
   type PushedBlob,

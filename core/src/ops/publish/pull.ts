@@ -1,5 +1,6 @@
 /** Writes a release from a repository as `ashlar build` wrote it: bit for bit, and verified before it appears. */
 
+import { PolicyError } from "../../errors/index.ts";
 import type { Descriptor, Repository } from "../../formats/oci/index.ts";
 import { emitHashDevice } from "../../formats/verity/index.ts";
 import { assertDigest, type Digest } from "../../hash/index.ts";
@@ -7,7 +8,6 @@ import { forwardSink, type Source } from "../../source/index.ts";
 import { type Artifact, copySource, type ResumableStore } from "../artifacts.ts";
 import { digestSource } from "../release/describe.ts";
 import { digestingSink } from "../release/digesting-sink.ts";
-import { stemOf } from "../release/identity.ts";
 import { artifactOf, type Release } from "../release/release.ts";
 import type { AssemblyPiece } from "./assembly.ts";
 import type { PullEnvironment } from "./environment.ts";
@@ -15,11 +15,6 @@ import { fetchRoot } from "./fetch-root.ts";
 import { assembledSource, openLayers } from "./layers.ts";
 import { openStoredRelease, type StoredRelease } from "./stored.ts";
 import { readVerifiedTree } from "./stored-root.ts";
-
-export interface PullOptions {
-  /** Name of the release's own file; default as `ashlar build` names it. */
-  readonly releaseName?: string | undefined;
-}
 
 export interface PulledRelease {
   readonly release: Release;
@@ -30,18 +25,34 @@ export interface PulledRelease {
   readonly kept: number;
 }
 
-/** The name that `build` and `seal` give release.json: the stem of the root's name. */
-export function releaseNameOf(release: Release): string {
-  const root = artifactOf(release, "root")?.name ?? "";
-  const { imageId = "release", imageVersion = "0" } = release;
-  const stem = root.endsWith(".root.erofs") ? root.slice(0, -".root.erofs".length) : stemOf({ imageId, imageVersion });
+/** What may begin the names of files: they are written to a directory of the user's, who should know them as a release. */
+const STEM = /^[A-Za-z0-9_][A-Za-z0-9._~^+@-]{0,199}$/;
+const ROOT_SUFFIX = ".root.erofs";
+/** Behind the stem, of artifacts that readers do not know by their role. */
+const SUFFIX = /^\.[A-Za-z0-9._-]{1,50}$/;
+
+/**
+ * The name that `build` and `seal` give release.json. Throws PolicyError `artifact-name` where artifacts are not named as a
+ * release's are: a registry could put a `.profile` into somebody's home otherwise.
+ */
+export function releaseNameOf({ artifacts }: Release): string {
+  const root = artifacts.find(({ role }) => role === "root")?.name ?? "";
+  const stem = root.slice(0, -ROOT_SUFFIX.length);
+  const isNamed = (name: string): boolean => name.startsWith(stem) && SUFFIX.test(name.slice(stem.length));
+  const wrong =
+    root.endsWith(ROOT_SUFFIX) && STEM.test(stem) ? artifacts.find(({ name }) => !isNamed(name))?.name : root;
+  if (wrong !== undefined)
+    throw new PolicyError(
+      "artifact-name",
+      `artifact ${JSON.stringify(wrong.slice(0, 200))} is not named as one of a release: STEM.root.erofs, STEM.raw and the like`,
+    );
   return `${stem}.release.json`;
 }
 
 /**
  * Pulls all artifacts into `artifacts` and publishes them, release.json last. Every block of the root is held against the
  * root hash when it arrives, every artifact against release.json. Errors: those of opening; IntegrityError
- * `verity-mismatch`, `digest-mismatch`, `root-hash-mismatch`; SinkError. When it throws, the caller discards what was
+ * `verity-mismatch`, `digest-mismatch`, `root-hash-mismatch`; PolicyError `artifact-name`; SinkError. When it throws, the caller discards what was
  * written, or suspends it where another try may go on.
  */
 export async function pullRelease(
@@ -49,13 +60,12 @@ export async function pullRelease(
   descriptor: Descriptor,
   artifacts: ResumableStore,
   environment: PullEnvironment,
-  options: PullOptions = {},
 ): Promise<PulledRelease> {
   const { signal } = environment;
   const stored = await openStoredRelease(repository, descriptor, environment);
   const { release, bytes } = stored;
-  const releaseName = options.releaseName ?? releaseNameOf(release);
   try {
+    const releaseName = releaseNameOf(release);
     const files = new Map<string, Artifact>();
     let left: Source | undefined;
     for (const { role, name } of release.artifacts)

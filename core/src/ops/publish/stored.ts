@@ -1,5 +1,5 @@
 /** A release in a repository, opened in place: nothing is fetched but what is read, and that is verified. */
-import { FormatError, SourceError } from "../../errors/index.ts";
+import { FormatError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import {
   type ClosableSource,
   type Descriptor,
@@ -16,6 +16,9 @@ import { type ReleaseManifest, readReleaseManifest } from "./manifest.ts";
 import { LITERALS_TYPE } from "./media-types.ts";
 import { type RootSources, rootSources } from "./root-source.ts";
 import { openStoredRoot, type StoredRoot } from "./stored-root.ts";
+
+/** Bytes: zeros cost nothing to store and much to check. */
+const MAX_ARTIFACT_SIZE = 2 ** 40;
 
 export interface StoredEnvironment extends LayerEnvironment {
   readonly blockHasher: BlockHasher;
@@ -65,6 +68,13 @@ export async function openStoredRelease(
   const name = `${repository.name}@${descriptor.digest}`;
   if (artifactOf(release, "root") === undefined || artifactOf(release, "root-verity") === undefined)
     throw new FormatError("bad-release", `${name}: lists no root and hash device`, { path: name });
+  const large = release.artifacts.find(({ size }) => size > MAX_ARTIFACT_SIZE);
+  if (large !== undefined)
+    throw new UnsupportedError(
+      "too-large",
+      `${name}: artifact ${JSON.stringify(large.name.slice(0, 200))} has ${large.size} bytes, more than ${MAX_ARTIFACT_SIZE}`,
+      { expected: MAX_ARTIFACT_SIZE, actual: large.size },
+    );
   const root = await openStoredRoot(repository, manifest, release, hashes, { signal });
   const assembly = await readAssembly(repository, manifest, release, environment);
   const layers = openLayers(repository, manifest, environment);

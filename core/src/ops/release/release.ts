@@ -71,6 +71,24 @@ export const ReleaseSchema = v.object({
   ),
 });
 
+/** Every option that builds record. `reproduce` must be able to give each to a build again. */
+export const BUILD_OPTIONS = [
+  "timestamp",
+  "etc",
+  "tails",
+  "selinux",
+  "kargs",
+  "espSize",
+  "slotSize",
+  "varSize",
+  "sectorSize",
+] as const;
+/** The same of `seal`. */
+export const SEAL_OPTIONS = ["timestamp", "tails", "selinux"] as const;
+
+/** Options under these names alone. */
+export type RecordedOptions<Name extends string> = Partial<Record<Name, Release["options"][string]>>;
+
 export type Release = v.InferOutput<typeof ReleaseSchema>;
 export type ArtifactRole = (typeof ROLES)[number];
 

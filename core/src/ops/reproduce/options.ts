@@ -1,13 +1,11 @@
 /** The options of a build, from what its release records. */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import type { BuildOptions } from "../build/index.ts";
-import { FORMAT_VERSION, type Release } from "../release/release.ts";
+import { BUILD_OPTIONS, FORMAT_VERSION, type Release, SEAL_OPTIONS } from "../release/release.ts";
 import type { SealContentOptions } from "../seal/index.ts";
 
 /** Inputs by name that a build can be given again. */
 const INPUTS = ["image", "tools"];
-const BUILD_OPTIONS = ["timestamp", "etc", "tails", "kargs", "espSize", "slotSize", "varSize", "sectorSize"];
-const SEAL_OPTIONS = ["timestamp", "tails"];
 
 /** A release with a command line is one of a system. */
 export function isSystem({ commandLine }: Release): boolean {
@@ -32,7 +30,7 @@ export function assertReproducible(release: Release, what: string): void {
       "unknown-input",
       `${what}: was built with input ${show(input.name)}, which is not known here`,
     );
-  const known = isSystem(release) ? BUILD_OPTIONS : SEAL_OPTIONS;
+  const known: readonly string[] = isSystem(release) ? BUILD_OPTIONS : SEAL_OPTIONS;
   const option = Object.keys(options).find((name) => !known.includes(name));
   if (option !== undefined)
     throw new UnsupportedError(
@@ -73,6 +71,8 @@ function commonOptions(release: Release, read: OptionReader) {
     imageVersion,
     clamp: read.time("timestamp"),
     tails: read.choice("tails", ["blocks", "inline"]),
+    // Where files were labelled the policy's name is recorded; the image has it.
+    selinux: release.options["selinux"] === undefined ? ("none" as const) : ("policy" as const),
     salt: verity.salt,
   };
 }

@@ -7,7 +7,13 @@ import type { ArtifactStore } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import { describeArtifact, describeVerity, formatTime, writeRelease } from "../release/describe.ts";
 import { type Identity, identify, LABEL_TITLE, LABEL_VERSION, stemOf } from "../release/identity.ts";
-import { FORMAT_VERSION, RELEASE_SCHEMA, type Release } from "../release/release.ts";
+import {
+  FORMAT_VERSION,
+  RELEASE_SCHEMA,
+  type RecordedOptions,
+  type Release,
+  type SEAL_OPTIONS,
+} from "../release/release.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
 import { productUuid } from "./product.ts";
 import { sealTree, verityParameters } from "./seal.ts";
@@ -111,7 +117,11 @@ export async function sealContent(
     rootHash: toHex(sealed.rootHash),
     verity: describeVerity(verity, verityUuid, sealed.dataBlocks),
     inputs: input.inputs,
-    options: { timestamp: formatTime(clamp), tails: options.tails, ...(selinux === "none" ? {} : { selinux }) },
+    options: {
+      timestamp: formatTime(clamp),
+      tails: options.tails,
+      ...(selinux === "none" ? {} : { selinux }),
+    } satisfies RecordedOptions<(typeof SEAL_OPTIONS)[number]>,
     artifacts: [
       await describeArtifact("root", names.root, root.source(sealed.rootSize), hashes, digesting),
       await describeArtifact("root-verity", names.verity, hashDevice.source(sealed.hashDeviceSize), hashes, digesting),
