@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { generateKey } from "../../core/src/node/index.ts";
+import { generateKey } from "../../core/src/node/trust/index.ts";
 import { closedNetwork } from "../support/closed-network.ts";
 import { missingPeers, startRegistry } from "../support/registry.ts";
 import { isRoot, type RunOptions, run, sampleLayout, workFolder } from "../support/samples.ts";

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { Repository } from "../../core/src/formats/oci/index.ts";
-import { nodeHashes, tufVerifier } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { tufVerifier } from "../../core/src/node/tuf.ts";
 import {
   type ChannelSigner,
   type ChannelState,

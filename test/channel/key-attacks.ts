@@ -1,6 +1,7 @@
 // Attacks with stolen keys, with the clock, and by doing nothing; and how a channel recovers.
 import assert from "node:assert/strict";
-import { nodeHashes, tufVerifier } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { tufVerifier } from "../../core/src/node/tuf.ts";
 import {
   type ChannelDocuments,
   type ChannelState,

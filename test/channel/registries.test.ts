@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import type { Repository } from "../../core/src/formats/oci/index.ts";
-import { openRegistries } from "../../core/src/node/index.ts";
+import { openRegistries } from "../../core/src/node/registry/index.ts";
 import { attackReport } from "../support/attack-report.ts";
 import { device, publisher } from "../support/channels.ts";
 import { missingPeers, type RegistryKind, startRegistry } from "../support/registry.ts";

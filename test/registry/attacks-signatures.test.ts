@@ -9,14 +9,9 @@ import { before, describe, test } from "node:test";
 import { decodeUtf8, encodeUtf8, fromBase64, toBase64 } from "../../core/src/bytes/index.ts";
 import { type Descriptor, parseArtifactManifest, type Repository, readBlob } from "../../core/src/formats/oci/index.ts";
 import { type Digest, digestOf } from "../../core/src/hash/index.ts";
-import {
-  generateKey,
-  nodeHashes,
-  nodeVerifier,
-  openPrivateKey,
-  openRegistries,
-  type Registries,
-} from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { openRegistries, type Registries } from "../../core/src/node/registry/index.ts";
+import { generateKey, nodeVerifier, openPrivateKey } from "../../core/src/node/trust/index.ts";
 import { pullRelease, pushReleases, resolveRelease } from "../../core/src/ops/publish/index.ts";
 import { parseRegistryReference } from "../../core/src/ops/registry/index.ts";
 import {

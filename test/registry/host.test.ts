@@ -10,7 +10,7 @@ import net, { type AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { openRegistries, type RegistriesOptions } from "../../core/src/node/index.ts";
+import { openRegistries, type RegistriesOptions } from "../../core/src/node/registry/index.ts";
 import { createTransport } from "../../core/src/node/registry/transport.ts";
 import { type Certificates, makeCertificates } from "../support/certificates.ts";
 import { REPOSITORY } from "../support/roots.ts";

@@ -7,7 +7,8 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
 
-import { openPrivateKey, openRegistries } from "../../core/src/node/index.ts";
+import { openRegistries } from "../../core/src/node/registry/index.ts";
+import { openPrivateKey } from "../../core/src/node/trust/index.ts";
 import { pushReleases } from "../../core/src/ops/publish/index.ts";
 import { parseRegistryReference } from "../../core/src/ops/registry/index.ts";
 import { requireOracle, requirePeer } from "../support/oracle.ts";

@@ -9,7 +9,8 @@ import { after, before, describe, test } from "node:test";
 
 import { type Repository, readBlob } from "../../core/src/formats/oci/index.ts";
 import type { Digest } from "../../core/src/hash/index.ts";
-import { nodeHashes, openLocation, openRegistries } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { openLocation, openRegistries } from "../../core/src/node/registry/index.ts";
 import { copyImage } from "../../core/src/ops/copy/index.ts";
 import { parseReference } from "../../core/src/ops/image/index.ts";
 import { pullRelease, pushReleases, resolveRelease } from "../../core/src/ops/publish/index.ts";

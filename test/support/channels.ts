@@ -2,7 +2,9 @@
 import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import type { Repository } from "../../core/src/formats/oci/index.ts";
 import { type Digest, digestOf } from "../../core/src/hash/index.ts";
-import { generateKey, type NewKeyType, nodeHashes, openPrivateKey, tufVerifier } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { generateKey, type NewKeyType, openPrivateKey } from "../../core/src/node/trust/index.ts";
+import { tufVerifier } from "../../core/src/node/tuf.ts";
 import {
   addReleases,
   type ChannelDocuments,

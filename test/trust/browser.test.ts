@@ -9,7 +9,8 @@ import { test } from "node:test";
 
 import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import { digestOf } from "../../core/src/hash/index.ts";
-import { generateKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { generateKey, nodeVerifier, openPrivateKey } from "../../core/src/node/trust/index.ts";
 import { signDigest } from "../../core/src/ops/trust/index.ts";
 import { findChromium, openPage } from "../support/browser.ts";
 import { memoryRepository } from "../support/memory-repository.ts";

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import { encodeUtf8, toBase64 } from "../../core/src/bytes/index.ts";
 import { isAshlarError } from "../../core/src/errors/index.ts";
 import { digestOf } from "../../core/src/hash/index.ts";
-import { generateKey, loadPolicyKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { generateKey, loadPolicyKey, nodeVerifier, openPrivateKey } from "../../core/src/node/trust/index.ts";
 import {
   dockerScopes,
   parsePolicy,

@@ -4,7 +4,8 @@ import { decodeUtf8, encodeUtf8, fromBase64, toBase64 } from "../../core/src/byt
 import { isAshlarError, SourceError } from "../../core/src/errors/index.ts";
 import type { Descriptor } from "../../core/src/formats/oci/index.ts";
 import { digestOf } from "../../core/src/hash/index.ts";
-import { generateKey, nodeHashes, nodeVerifier, openPrivateKey } from "../../core/src/node/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { generateKey, nodeVerifier, openPrivateKey } from "../../core/src/node/trust/index.ts";
 import {
   type Admitted,
   admissionBy,

@@ -2,7 +2,8 @@ import { tmpdir } from "node:os";
 import { PolicyError } from "@ashlar/core/errors";
 import { isIndexType, OCI_MANIFEST, parsePlatform } from "@ashlar/core/formats/oci";
 import { digestOf } from "@ashlar/core/hash";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openLocation, openRegistries } from "@ashlar/core/node";
+import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
+import { openLocation, openRegistries } from "@ashlar/core/node/registry";
 import {
   annotateManifest,
   checkClaims,
@@ -12,8 +13,9 @@ import {
 } from "@ashlar/core/ops/composefs";
 import { type Image, openImage, parseReference, type Reference } from "@ashlar/core/ops/image";
 import type { AnnotateFlags } from "../commands/composefs.ts";
+import { registryOptions } from "./registries.ts";
 import { inSession } from "./session.ts";
-import { blockHasher, registryOptions } from "./tools.ts";
+import { blockHasher } from "./tools.ts";
 
 const SCHEMA = "ashlar.composefs-annotate/v1";
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { PolicyError } from "@ashlar/core/errors";
 import { parsePlatform } from "@ashlar/core/formats/oci";
 import type { HashAlgorithm } from "@ashlar/core/hash";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openFile, openRegistries } from "@ashlar/core/node";
+import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openFile } from "@ashlar/core/node";
 import {
   contentsOf,
   readStoredFile,
@@ -14,8 +14,9 @@ import {
 } from "@ashlar/core/ops/composefs";
 import { parseReference } from "@ashlar/core/ops/image";
 import type { TreeFlags } from "../commands/composefs.ts";
+import { inputRegistries } from "./registries.ts";
 import type { Session } from "./session.ts";
-import { blockHasher, registryOptions } from "./tools.ts";
+import { blockHasher } from "./tools.ts";
 
 /** A transport in front makes it a reference; everything else is a file. */
 export function isReference(text: string): boolean {
@@ -36,7 +37,7 @@ export async function withReference<T>(
     blockHasher: hasher,
     scratch: fileScratch(flags.tmpdir ?? tmpdir()),
     files: nodeFiles,
-    registries: openRegistries(registryOptions(flags)),
+    registries: inputRegistries(flags),
     decompressors: nodeDecompressors,
     reporter,
     signal,

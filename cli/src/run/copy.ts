@@ -1,13 +1,14 @@
 import { FormatError } from "@ashlar/core/errors";
 import type { Repository, Selector } from "@ashlar/core/formats/oci";
-import { nodeHashes, type OpenedLocation, openLocation, openRegistries } from "@ashlar/core/node";
+import { nodeHashes } from "@ashlar/core/node";
+import { type OpenedLocation, openLocation, openRegistries } from "@ashlar/core/node/registry";
 import { copyImage } from "@ashlar/core/ops/copy";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
 import { parseRegistryReference } from "@ashlar/core/ops/registry";
 import type { CopyFlags } from "../commands/copy.ts";
 import { formatBytes } from "../output/units.ts";
+import { registryOptions } from "./registries.ts";
 import { inSession, type Session } from "./session.ts";
-import { registryOptions } from "./tools.ts";
 import { sourceAdmission } from "./trust.ts";
 
 /** The source's path within the registry, where both are in one. */

@@ -1,22 +1,16 @@
 import { tmpdir } from "node:os";
 import { basename, dirname } from "node:path";
 import { parsePlatform } from "@ashlar/core/formats/oci";
-import {
-  fileScratch,
-  nodeDecompressors,
-  nodeFiles,
-  nodeHashes,
-  openArtifacts,
-  openRegistries,
-} from "@ashlar/core/node";
+import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import { diffImages, openDiffSide } from "@ashlar/core/ops/diff";
 import type { DiffFlags } from "../commands/diff.ts";
 import { EXIT } from "../exit-codes.ts";
 import { diffLines } from "../output/diff.ts";
 import { diffPage } from "../output/diff-page.ts";
+import { inputRegistries } from "./registries.ts";
 import { Failed, inSession } from "./session.ts";
 import { releaseAccess } from "./stored-releases.ts";
-import { blockHasher, registryOptions } from "./tools.ts";
+import { blockHasher } from "./tools.ts";
 
 const SCHEMA = "ashlar.diff/v1";
 
@@ -42,7 +36,7 @@ export function runDiff(flags: DiffFlags, a: string, b: string): Promise<void> {
       blockHasher: hasher,
       scratch: fileScratch(flags.tmpdir ?? tmpdir()),
       files: nodeFiles,
-      registries: openRegistries(registryOptions(flags)),
+      registries: inputRegistries(flags),
       decompressors: nodeDecompressors,
       releases: releaseAccess(flags, signal),
       reporter,

@@ -1,13 +1,13 @@
 import { tmpdir } from "node:os";
 import { parsePlatform } from "@ashlar/core/formats/oci";
 import { inlineBlockHasher } from "@ashlar/core/hash";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openRegistries } from "@ashlar/core/node";
+import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
 import { inspect } from "@ashlar/core/ops/inspect";
 import type { InspectFlags } from "../commands/inspect.ts";
 import { branchLines, inspectionTree } from "../output/inspect.ts";
+import { inputRegistries } from "./registries.ts";
 import { inSession } from "./session.ts";
 import { releaseAccess } from "./stored-releases.ts";
-import { registryOptions } from "./tools.ts";
 
 export const INSPECT_SCHEMA = "ashlar.inspect/v1";
 
@@ -21,7 +21,7 @@ export function runInspect(flags: InspectFlags, subject: string): Promise<void> 
         blockHasher: inlineBlockHasher(nodeHashes),
         scratch: fileScratch(tmpdir()),
         files: nodeFiles,
-        registries: openRegistries(registryOptions(flags)),
+        registries: inputRegistries(flags),
         decompressors: nodeDecompressors,
         releases: releaseAccess(flags, signal),
         reporter,

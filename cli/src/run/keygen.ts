@@ -1,4 +1,4 @@
-import { generateKey, writeKeyPair } from "@ashlar/core/node";
+import { generateKey, writeKeyPair } from "@ashlar/core/node/trust";
 import { describeKey } from "@ashlar/core/ops/trust";
 import type { KeygenFlags } from "../commands/keygen.ts";
 import { newPassword } from "./password.ts";

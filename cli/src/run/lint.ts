@@ -1,15 +1,16 @@
 import { tmpdir } from "node:os";
 import process from "node:process";
 import { parsePlatform } from "@ashlar/core/formats/oci";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openRegistries } from "@ashlar/core/node";
+import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
 import { type Input, type InputEnvironment, parseReference, readInput } from "@ashlar/core/ops/image";
 import { closeLints, LINTS, lintImage } from "@ashlar/core/ops/lint";
 import type { LintFlags } from "../commands/lint.ts";
 import { EXIT } from "../exit-codes.ts";
 import { lintJson, lintLines, listJson, listLines } from "../output/lint.ts";
 import { printable } from "../output/printable.ts";
+import { inputRegistries } from "./registries.ts";
 import { Failed, inSession, type Session } from "./session.ts";
-import { registryOptions, requestedClamp } from "./tools.ts";
+import { requestedClamp } from "./tools.ts";
 
 function printList(session: Session, { json }: LintFlags): void {
   if (json) session.printJson(listJson());
@@ -42,7 +43,7 @@ export function runLint(flags: LintFlags, reference?: string): Promise<void> {
     const environment: InputEnvironment = {
       hashes: nodeHashes,
       files: nodeFiles,
-      registries: openRegistries(registryOptions(flags)),
+      registries: inputRegistries(flags),
       scratch: fileScratch(flags.tmpdir ?? tmpdir()),
       decompressors: nodeDecompressors,
       reporter,

@@ -2,12 +2,12 @@ import process from "node:process";
 import { createInterface } from "node:readline/promises";
 import { decodeUtf8 } from "@ashlar/core/bytes";
 import { PolicyError, SourceError } from "@ashlar/core/errors";
-import { openRegistries } from "@ashlar/core/node";
+import { openRegistries } from "@ashlar/core/node/registry";
 import { formatName, parseRegistryName } from "@ashlar/core/ops/registry";
 import type { LoginFlags, LogoutFlags } from "../commands/login.ts";
 import { promptFor } from "./password.ts";
+import { registryOptions } from "./registries.ts";
 import { inSession } from "./session.ts";
-import { registryOptions } from "./tools.ts";
 
 /** Bytes of a password. Tokens may have some thousand. */
 const MAX_PASSWORD = 64 * 1024;

@@ -6,7 +6,8 @@ import { Writable } from "node:stream";
 import { ReadStream } from "node:tty";
 import { decodeUtf8, encodeUtf8 } from "@ashlar/core/bytes";
 import { PolicyError } from "@ashlar/core/errors";
-import { type AskPassword, openFile } from "@ashlar/core/node";
+import { openFile } from "@ashlar/core/node";
+import type { AskPassword } from "@ashlar/core/node/trust";
 import { readAll } from "@ashlar/core/source";
 
 /** Bytes of a password file. */

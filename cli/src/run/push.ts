@@ -11,9 +11,8 @@ import {
   nodeCompressors,
   nodeHashes,
   openFile,
-  openLocation,
-  openRegistries,
 } from "@ashlar/core/node";
+import { openLocation, openRegistries } from "@ashlar/core/node/registry";
 import { nameOf, parseReference, type Reference } from "@ashlar/core/ops/image";
 import { isRepositoryReference, pushReleases, type ReleaseFiles } from "@ashlar/core/ops/publish";
 import { MAX_RELEASE_SIZE, parseRelease } from "@ashlar/core/ops/release";
@@ -21,8 +20,9 @@ import { readAll } from "@ashlar/core/source";
 import type { PushFlags } from "../commands/push.ts";
 import { pushLines } from "../output/push.ts";
 import { openArtifact } from "./images.ts";
+import { registryOptions } from "./registries.ts";
 import { inSession } from "./session.ts";
-import { blockHasher, registryOptions, workersOf } from "./tools.ts";
+import { blockHasher, workersOf } from "./tools.ts";
 
 const SCHEMA = "ashlar.push/v1";
 /** distribution-spec, "Pulling manifests". */

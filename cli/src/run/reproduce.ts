@@ -9,8 +9,8 @@ import {
   nodeHashes,
   openArtifacts,
   openFile,
-  openRegistries,
 } from "@ashlar/core/node";
+import { openRegistries } from "@ashlar/core/node/registry";
 import type { Environment } from "@ashlar/core/ops";
 import { type Input, nameOf, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
@@ -20,9 +20,10 @@ import type { ReproduceFlags } from "../commands/reproduce.ts";
 import { EXIT } from "../exit-codes.ts";
 import { reproductionLines } from "../output/reproduce.ts";
 import { openArtifact } from "./images.ts";
+import { registryOptions } from "./registries.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 import { releaseEnvironment, repositoryReference, withRelease } from "./stored-releases.ts";
-import { blockHasher, registryOptions } from "./tools.ts";
+import { blockHasher } from "./tools.ts";
 
 const SCHEMA = "ashlar.reproduce/v1";
 

@@ -1,6 +1,7 @@
 import { UnsupportedError } from "@ashlar/core/errors";
 import type { Descriptor, Repository } from "@ashlar/core/formats/oci";
-import { commandSigner, nodeVerifier, openFile, openPrivateKey, readPublicKey } from "@ashlar/core/node";
+import { openFile } from "@ashlar/core/node";
+import { commandSigner, nodeVerifier, openPrivateKey, readPublicKey } from "@ashlar/core/node/trust";
 import { readStoredRelease, releasesIn } from "@ashlar/core/ops/publish";
 import {
   attachStatement,

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { FormatError, isAshlarError } from "@ashlar/core/errors";
 import { type Platform, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
 import type { BlockHasher } from "@ashlar/core/hash";
-import { decompressFrame, fileScratch, nodeHashes, openFile, openLocation, openRegistries } from "@ashlar/core/node";
+import { decompressFrame, fileScratch, nodeHashes, openFile } from "@ashlar/core/node";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
 import {
   type HostRepositories,
@@ -14,12 +14,13 @@ import {
   type StoredRelease,
 } from "@ashlar/core/ops/publish";
 import type { RegistryFlags, ReleaseFlags } from "../commands/flags.ts";
-import { registryOptions } from "./tools.ts";
+import { registryOptions } from "./registries.ts";
 
 /** For reading. Closing a repository closes its connections. */
 export function hostRepositories(flags: RegistryFlags, signal: AbortSignal): HostRepositories {
   return {
     async open(reference) {
+      const { openLocation, openRegistries } = await import("@ashlar/core/node/registry"); // most images are files
       const registries = openRegistries(registryOptions(flags));
       try {
         const { repository } = await openLocation(reference, registries, { write: false, signal });

@@ -13,18 +13,16 @@ import {
   nodeFiles,
   nodeHashes,
   openArtifacts,
-  openRegistries,
-  type RegistriesOptions,
 } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
-import { type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
+import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
-import type { CacheFlags, InputFlags, RegistryFlags } from "../commands/flags.ts";
+import type { InputFlags } from "../commands/flags.ts";
 import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { parseTimestamp } from "../parse.ts";
+import { inputRegistries } from "./registries.ts";
 import type { Session } from "./session.ts";
-import { sourceAdmission } from "./trust.ts";
 
 /** More than these do not pay: reading and decompressing the layers is the rest of the work. */
 const MAX_DEFAULT_WORKERS = 8;
@@ -40,12 +38,6 @@ export function workersOf(workers: number | undefined): number {
 
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
   return createBlockHasher({ workers: workersOf(workers) });
-}
-
-/** What the flags say of registries. */
-export function registryOptions(flags: RegistryFlags & Partial<CacheFlags>): RegistriesOptions {
-  const { authfile, tlsVerify, retryTimes, cache } = flags;
-  return { authFile: authfile, tlsVerify, retryTimes, cache };
 }
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */
@@ -68,6 +60,13 @@ export interface Workshop {
   readonly clamp: bigint | undefined;
   readonly artifacts: ArtifactStore;
   readonly environment: Environment;
+}
+
+/** Whom the flags say to trust; what checks signatures is loaded where somebody asks for it. */
+async function requestedAdmission(flags: SourceTrustFlags, session: Session): Promise<Admission | undefined> {
+  if ((flags.verifyKey ?? []).length === 0 && flags.policy === undefined) return undefined;
+  const { sourceAdmission } = await import("./trust.ts");
+  return sourceAdmission(flags, session);
 }
 
 /** The nearest directory above `path` that exists, without links in it. */
@@ -122,8 +121,8 @@ export async function inWorkshop<T>(
   const inputEnvironment = {
     hashes: nodeHashes,
     files: nodeFiles,
-    registries: openRegistries(registryOptions(flags)),
-    admit: await sourceAdmission(flags, session),
+    registries: inputRegistries(flags),
+    admit: await requestedAdmission(flags, session),
     scratch,
     decompressors: nodeDecompressors,
     reporter,

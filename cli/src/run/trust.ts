@@ -3,15 +3,15 @@ import { realpath } from "node:fs/promises";
 import { isAshlarError } from "@ashlar/core/errors";
 import type { Descriptor, Platform, Repository, Selector } from "@ashlar/core/formats/oci";
 import type { Digest } from "@ashlar/core/hash";
+import { nodeHashes } from "@ashlar/core/node";
+import { openLocation } from "@ashlar/core/node/registry";
 import {
   loadPolicyKey,
-  nodeHashes,
   nodeVerifier,
-  openLocation,
   readPolicy,
   readPublicKey,
   usesSigstoreAttachments,
-} from "@ashlar/core/node";
+} from "@ashlar/core/node/trust";
 import type { Admission, Reference } from "@ashlar/core/ops/image";
 import { releasesIn, resolveRelease } from "@ashlar/core/ops/publish";
 import {

@@ -1,7 +1,8 @@
 // Channels: every document as it comes, and signed by the right keys, since those may be in the wrong hands.
 import { decodeUtf8 } from "../../../core/src/bytes/index.ts";
 import { isAshlarError } from "../../../core/src/errors/index.ts";
-import { nodeHashes, tufVerifier } from "../../../core/src/node/index.ts";
+import { nodeHashes } from "../../../core/src/node/index.ts";
+import { tufVerifier } from "../../../core/src/node/tuf.ts";
 import {
   authenticate,
   type ChannelDocuments,

@@ -1,7 +1,8 @@
 // Keys, signatures and policies.
 import { Buffer } from "node:buffer";
 import { fromUtf8 } from "../../../core/src/bytes/index.ts";
-import { nodeHashes, nodeVerifier } from "../../../core/src/node/index.ts";
+import { nodeHashes } from "../../../core/src/node/index.ts";
+import { nodeVerifier } from "../../../core/src/node/trust/index.ts";
 import {
   dockerScopes,
   encodeBundle,

@@ -1,6 +1,7 @@
 /** `ashlar channel init|add|remove|promote|refresh|rotate|publish`: each makes a draft, signs it, and publishes it or writes it. */
 import { PolicyError } from "@ashlar/core/errors";
-import { nodeHashes, tufVerifier } from "@ashlar/core/node";
+import { nodeHashes } from "@ashlar/core/node";
+import { tufVerifier } from "@ashlar/core/node/tuf";
 import {
   addReleases,
   baseOf,

@@ -1,7 +1,8 @@
 /** `ashlar channel sign`, and drafts as files. */
 
 import { PolicyError } from "@ashlar/core/errors";
-import { nodeHashes, openFile, tufVerifier } from "@ashlar/core/node";
+import { nodeHashes, openFile } from "@ashlar/core/node";
+import { tufVerifier } from "@ashlar/core/node/tuf";
 import {
   authenticateBase,
   type Draft,

@@ -1,6 +1,7 @@
 /** Key files of channels: public ones, and private ones that sign; public ones sign too where a command does it for them. */
 import { PolicyError } from "@ashlar/core/errors";
-import { commandSigner, nodeHashes, nodeVerifier, openFile, openPrivateKey } from "@ashlar/core/node";
+import { nodeHashes, openFile } from "@ashlar/core/node";
+import { commandSigner, nodeVerifier, openPrivateKey } from "@ashlar/core/node/trust";
 import { type ChannelSigner, channelSigner, type TufKey, tufKeyOf } from "@ashlar/core/ops/channel";
 import { MAX_KEY_SIZE, parsePem, parsePublicKey } from "@ashlar/core/ops/trust";
 import { readAll } from "@ashlar/core/source";

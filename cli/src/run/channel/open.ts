@@ -2,14 +2,9 @@
 import { PolicyError, SourceError } from "@ashlar/core/errors";
 import type { Repository, Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
-import {
-  nodeHashes,
-  type OpenedLocation,
-  openFile,
-  openLocation,
-  openRegistries,
-  tufVerifier,
-} from "@ashlar/core/node";
+import { nodeHashes, openFile } from "@ashlar/core/node";
+import { type OpenedLocation, openLocation, openRegistries } from "@ashlar/core/node/registry";
+import { tufVerifier } from "@ashlar/core/node/tuf";
 import {
   authenticate,
   type ChannelState,
@@ -30,8 +25,8 @@ import { parseReference } from "@ashlar/core/ops/image";
 import { readAll } from "@ashlar/core/source";
 import type { RegistryFlags } from "../../commands/flags.ts";
 import { withOutputFile } from "../outputs.ts";
+import { registryOptions } from "../registries.ts";
 import type { Session } from "../session.ts";
-import { registryOptions } from "../tools.ts";
 
 export interface Place {
   readonly repository: Repository;

@@ -5,11 +5,11 @@ import { type FileHandle, open, unlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { decodeUtf8Strict, fromBase64, oneLine, toHex, trimEndOf } from "../bytes/index.ts";
-import { IntegrityError, isAshlarError, PolicyError, SourceError } from "../errors/index.ts";
-import { ecdsaToDer, type PublicKey, type SignatureVerifier, type Signer } from "../ops/trust/index.ts";
-import { writeFailure } from "./errors.ts";
-import { newPartialName } from "./leftovers.ts";
+import { decodeUtf8Strict, fromBase64, oneLine, toHex, trimEndOf } from "../../bytes/index.ts";
+import { IntegrityError, isAshlarError, PolicyError, SourceError } from "../../errors/index.ts";
+import { ecdsaToDer, type PublicKey, type SignatureVerifier, type Signer } from "../../ops/trust/index.ts";
+import { writeFailure } from "../errors.ts";
+import { newPartialName } from "../leftovers.ts";
 
 /** Bytes of output that are taken: a signature in base64 with room. */
 const MAX_OUTPUT = 64 * 1024;

@@ -1,9 +1,9 @@
 /** A new pair of keys as files: both or none, nothing overwritten, the private one for its owner alone. */
 import { link, open, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { writeFailure } from "./errors.ts";
+import { writeFailure } from "../errors.ts";
+import { newPartialName, removeLeftovers } from "../leftovers.ts";
 import type { NewKey } from "./keys.ts";
-import { newPartialName, removeLeftovers } from "./leftovers.ts";
 
 async function writeAside(folder: string, bytes: Uint8Array, mode: number): Promise<string> {
   const path = join(folder, newPartialName());

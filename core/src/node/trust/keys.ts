@@ -10,8 +10,8 @@ import {
   scrypt,
 } from "node:crypto";
 import { promisify } from "node:util";
-import { encodeUtf8 } from "../bytes/index.ts";
-import { FormatError, PolicyError } from "../errors/index.ts";
+import { encodeUtf8 } from "../../bytes/index.ts";
+import { FormatError, PolicyError } from "../../errors/index.ts";
 import {
   DEFAULT_KDF,
   ENCRYPTED_KEY_LABELS,
@@ -26,8 +26,8 @@ import {
   type SignatureVerifier,
   type Signer,
   webVerifier,
-} from "../ops/trust/index.ts";
-import { nodeHashes } from "./hashes.ts";
+} from "../../ops/trust/index.ts";
+import { nodeHashes } from "../hashes.ts";
 
 /** Web Crypto of Node, which is that of browsers too. */
 export const nodeVerifier: SignatureVerifier = /* @__PURE__ */ webVerifier(globalThis.crypto.subtle);

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { test } from "node:test";
-import { encodeUtf8, toHex } from "../bytes/index.ts";
-import { isAshlarError } from "../errors/index.ts";
-import { pureHashes } from "../hash/index.ts";
+import { encodeUtf8, toHex } from "../../bytes/index.ts";
+import { isAshlarError } from "../../errors/index.ts";
+import { pureHashes } from "../../hash/index.ts";
 import {
   ecdsaToDer,
   encodeEncryptedKey,
@@ -13,9 +13,9 @@ import {
   parseEncryptedKey,
   parsePem,
   parsePublicKey,
-} from "../ops/trust/index.ts";
+} from "../../ops/trust/index.ts";
+import { nodeHashes } from "../hashes.ts";
 import { commandSigner } from "./command-signer.ts";
-import { nodeHashes } from "./hashes.ts";
 import { generateKey, nodeVerifier, openPrivateKey } from "./keys.ts";
 
 const MESSAGE = encodeUtf8("what is signed");

@@ -2,7 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { isAshlarError } from "../errors/index.ts";
+import { isAshlarError } from "../../errors/index.ts";
 import {
   dockerScopes,
   type KeySource,
@@ -11,11 +11,11 @@ import {
   type PublicKey,
   parsePolicy,
   parsePublicKey,
-} from "../ops/trust/index.ts";
-import { readAll } from "../source/index.ts";
-import { readFailure } from "./errors.ts";
-import { openFile } from "./files.ts";
-import { nodeHashes } from "./hashes.ts";
+} from "../../ops/trust/index.ts";
+import { readAll } from "../../source/index.ts";
+import { readFailure } from "../errors.ts";
+import { openFile } from "../files.ts";
+import { nodeHashes } from "../hashes.ts";
 
 /** Bytes; policies are a few kilobytes. */
 const MAX_POLICY_SIZE = 1024 * 1024;
@@ -47,7 +47,7 @@ export async function readPolicy(path: string): Promise<Policy> {
  * @param directory that of the user where it is there, else the system's
  */
 export async function usesSigstoreAttachments(name: string, directory?: string): Promise<boolean> {
-  const { MAX_REGISTRIES_D_SIZE, parseRegistriesD, usesAttachments } = await import("../ops/trust/registries-d.ts");
+  const { MAX_REGISTRIES_D_SIZE, parseRegistriesD, usesAttachments } = await import("../../ops/trust/registries-d.ts");
   const files: [string, Uint8Array][] = [];
   const folder = directory ?? (await defaultRegistriesD());
   for (const entry of (await listDirectory(folder, directory === undefined)).sort())
