@@ -2,7 +2,7 @@
  * Requests to one registry: credentials, redirects, further attempts. What an answer means is for others to say.
  * Spec: distribution-spec 1.1.
  */
-import { isAshlarError, SourceError } from "../../errors/index.ts";
+import { isAshlarError, PolicyError, SourceError } from "../../errors/index.ts";
 import { type Access, type Authorizer, createAuthorizer } from "./authorizer.ts";
 import { readBody } from "./body.ts";
 import type { Credentials } from "./credentials.ts";
@@ -101,9 +101,12 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
     throw refusal;
   }
 
-  /** One request and the redirects that follow. Credentials stay with the origin they are for. */
+  /**
+   * One request and the redirects that follow. Credentials stay with the origin they are for; where the body holds some, a
+   * redirect to another one is a PolicyError `credentials-redirect`.
+   */
   async function follow(
-    request: Pick<ClientRequest, "method" | "body" | "what" | "signal">,
+    request: Pick<ClientRequest, "method" | "body" | "what" | "signal"> & { readonly isBodySecret?: boolean },
     start: URL,
     headers: Readonly<Record<string, string>>,
   ): Promise<ClientResponse> {
@@ -118,6 +121,11 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
         throw new SourceError("too-many-redirects", `${what}: sent on more than ${MAX_REDIRECTS} times`);
       const next = resolveLocation(response.headers["location"], url, what);
       if (next.origin !== url.origin) {
+        if (request.isBodySecret === true)
+          throw new PolicyError(
+            "credentials-redirect",
+            `${what}: ${url.host} sends us on to ${next.host}, which is not to have the credentials`,
+          );
         const { authorization: _, ...others } = sent;
         sent = others;
       }
@@ -166,7 +174,7 @@ export function createClient(options: ClientOptions, { transport, timing }: Clie
       name,
       async send({ method, url, headers, body, signal }) {
         const what = `${name}: token`;
-        const request = { method, body, what, signal };
+        const request = { method, body, what, signal, isBodySecret: body !== undefined };
         try {
           return await repeat(async () => whole(await follow(request, url, headers), MAX_TOKEN_BODY, what), request);
         } catch (error) {

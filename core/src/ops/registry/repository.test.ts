@@ -317,7 +317,7 @@ test("tokens: asked for with the scope, renewed when they end, also in the middl
 test("tokens: with a password, with an identity token, for mounts; a refusal is one line", async () => {
   const { registry } = serving(content(10));
   const script =
-    (token: () => { status: number; body?: string }) =>
+    (token: () => { status: number; body?: string; headers?: Record<string, string> }) =>
     (request: { path: string; headers: Readonly<Record<string, string>> }) => {
       if (request.path.startsWith("https://auth.example/")) return token();
       return request.headers["authorization"] === "Bearer good"
@@ -345,6 +345,15 @@ test("tokens: with a password, with an identity token, for mounts; a refusal is 
     "grant_type=refresh_token&service=registry.example&client_id=ashlar&scope=repository%3Aos%3Apull&refresh_token=refresh",
   );
   assert.equal(exchange?.headers["authorization"], undefined);
+
+  // An identity token is in the body, which a redirect would take along.
+  registry.requests.length = 0;
+  registry.script = (request) =>
+    request.path.startsWith("https://elsewhere.example/")
+      ? good()
+      : script(() => ({ status: 307, headers: { location: "https://elsewhere.example/token" } }))(request);
+  await assert.rejects(registry.open({ credentials: identity }).tags(), fails("credentials-redirect", "PolicyError"));
+  assert.ok(registry.requests.every(({ url }) => !url.startsWith("https://elsewhere.example/")));
 
   registry.script = script(() => ({ status: 401 }));
   await assert.rejects(registry.open({ credentials }).tags(), fails("unauthorized"));
