@@ -4,9 +4,11 @@ import { nodeHashes } from "../../core/src/node/index.ts";
 import { tufVerifier } from "../../core/src/node/tuf.ts";
 import {
   type ChannelDocuments,
+  type ChannelSigner,
   type ChannelState,
   checkChannel,
   effectiveTime,
+  keyIdOf,
   type Rotation,
   removeReleases,
   rotate,
@@ -76,6 +78,27 @@ export function playOnKeysAndTime(attack: Attack, report: AttackReport): void {
     await report.refused("fast-forward", "the stolen key once more", machine.follow, {
       kind: POLICY,
       code: "channel-signature",
+    });
+  });
+
+  attack("fast-forward: a stolen online key, and a signature that another key never made", async (repository) => {
+    const online = await newSigners(2);
+    const [stolen, kept] = online as [ChannelSigner, ChannelSigner];
+    const channel = await publisher(repository, { keys: { ...(await newKeys()), online } });
+    await channel.release({ version: "1" });
+    const machine = device(repository, channel.pin);
+    assert.equal((await machine.follow()).result, "current");
+    // Were the other key remembered for it, taking out the stolen one would not end what it has done.
+    const version = Number.MAX_SAFE_INTEGER;
+    const forged = await forgeOnline(await channel.read(), [stolen], { snapshot: version, timestamp: version });
+    const { signed, signatures } = envelopeOf(forged.timestamp);
+    const lie = { keyid: keyIdOf(kept.key, nodeHashes), sig: "00".repeat(64) };
+    const timestamp = asDocument<"timestamp">("timestamp", { signed, signatures: [...signatures, lie] });
+    await serve(repository, { ...forged, timestamp });
+    await report.refused("fast-forward", "a stolen online key and a false signature of the other one", machine.follow, {
+      kind: POLICY,
+      code: "channel-signature",
+      message: /^timestamp: /,
     });
   });
 
@@ -163,6 +186,33 @@ export function playOnKeysAndTime(attack: Attack, report: AttackReport): void {
       kind: "FormatError",
       code: "bad-metadata",
     });
+
+    // One key under several ids: its text can be written in more than one way.
+    for (const type of ["ed25519", "ecdsa-p256"] as const) {
+      const [one] = (await newSigners(1, type)) as [ChannelSigner];
+      const { keyval } = one.key;
+      const spelt = type === "ed25519" ? keyval.public.toUpperCase() : keyval.public.replace(/\n(?=.)/, "\n\n");
+      const other = { ...one.key, keyval: { public: spelt } };
+      const doubled = [one.key, other].map((key) => [keyIdOf(key, nodeHashes), key] as const);
+      const { keys: before, roles } = evil as unknown as ChannelState["roots"][0]["signed"];
+      const next = {
+        ...evil,
+        keys: { ...before, ...Object.fromEntries(doubled) },
+        roles: { ...roles, targets: { keyids: doubled.map(([id]) => id), threshold: 2 } },
+      };
+      const { signed, signatures } = envelopeOf(await forge("targets", { ...first.targets.signed, version: 9 }, [one]));
+      const { sig } = signatures[0]!;
+      const targets = asDocument<"targets">("targets", {
+        signed,
+        signatures: doubled.map(([keyid]) => ({ keyid, sig })),
+      });
+      const around = await forgeOnline(first, keys.online, { targets });
+      await serve(repository, append(around, await forge("root", next, keys.root.slice(0, 2))));
+      await report.refused("key compromise", `one ${type} key under two ids`, machine.follow, {
+        kind: [POLICY, "FormatError"],
+        code: ["channel-key", "bad-metadata"],
+      });
+    }
 
     // Two honest holders take the stolen key out.
     await serve(repository, first);

@@ -18,11 +18,25 @@ export const tufVerifier: TufVerifier = {
     step("timestamp", () => store.updateTimestamp(buffer(timestamp.bytes)));
     step("snapshot", () => store.updateSnapshot(buffer(snapshot.bytes)));
     step("targets", () => store.updateDelegatedTargets(buffer(targets.bytes), "targets", "root"));
+    for (const document of [timestamp, snapshot, targets])
+      step(document.role, () => assertNoneFalse(newer.at(-1) ?? trusted, document));
   },
   verifySignatures(root, document): void {
     step(document.role, () => modelOf(root).verifyDelegate(document.role, modelOf(document)));
   },
 };
+
+/**
+ * TUF counts the valid signatures and passes over the others. Here who has signed is remembered as well, by what the
+ * document says: a false signature of a key that is trusted must not be in it.
+ */
+function assertNoneFalse(root: Metadata<"root">, document: Metadata): void {
+  const { keyids } = root.signed.roles[document.role];
+  const rootModel = Model.fromJSON(MetadataKind.Root, JSON.parse(buffer(root.bytes).toString()));
+  const model = modelOf(document);
+  for (const { keyid } of document.signatures)
+    if (keyids.includes(keyid)) rootModel.signed.keys[keyid]?.verifySignature(model);
+}
 
 function modelOf({ role, bytes }: Metadata) {
   const json = JSON.parse(buffer(bytes).toString());

@@ -6,7 +6,7 @@ import type { Draft } from "./draft.ts";
 import { DEFAULT_LIFETIMES, ROLES, type Role, SPEC_VERSION } from "./format.ts";
 import { canonicalBytes, encodeMetadata, keyIdOf } from "./metadata.ts";
 import { formatTime, type RootSigned, type Target, type TargetsSigned, type TufKey } from "./schema.ts";
-import { countSignatures, requirementsOf, type Unsealed, unsealed } from "./sign.ts";
+import { countSignatures, requirementsOf, type Unsealed, unsealed, vouched } from "./sign.ts";
 import type { ChannelDocuments } from "./state.ts";
 import { type ChannelRelease, channelId, lastRoot, releaseOf, targetPath } from "./view.ts";
 
@@ -77,7 +77,7 @@ function keysAndRoles(roles: NewChannel["roles"], hashes: Hashes): Pick<RootSign
 
 export const baseOf = (documents: ChannelDocuments): NonNullable<Draft["base"]> => ({
   root: unsealed(lastRoot(documents)),
-  targets: unsealed(documents.targets),
+  targets: vouched(documents.targets, lastRoot(documents).signed),
 });
 
 function nextTargets(

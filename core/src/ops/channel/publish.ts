@@ -10,7 +10,7 @@ import { assertDraftSigned, type Draft } from "./draft.ts";
 import { type EditTime, expiresAt, followingVersion, sameSigned } from "./edit.ts";
 import { SPEC_VERSION } from "./format.ts";
 import type { Metadata } from "./metadata.ts";
-import { assertSigned, type ChannelSigner, requirementsOf, sealDocument, signDocument, unsealed } from "./sign.ts";
+import { assertSigned, type ChannelSigner, requirementsOf, sealDocument, signDocument, vouched } from "./sign.ts";
 import { type ChannelDocuments, type ChannelState, writeChannel } from "./state.ts";
 import { nextClientState } from "./trust.ts";
 import { authenticate, expiry, type TufVerifier } from "./verify.ts";
@@ -40,7 +40,10 @@ async function completeDraft(
   const ashlar = { id: channelId(root) };
   const next = <R extends "snapshot" | "timestamp">(role: R) => ({
     spec_version: SPEC_VERSION,
-    version: current === undefined ? 1 : followingVersion(unsealed(current[role] as Metadata<R>), role, root.signed),
+    version:
+      current === undefined
+        ? 1
+        : followingVersion(vouched(current[role] as Metadata<R>, lastRoot(current).signed), role, root.signed),
     expires: expiresAt(role, time),
     ashlar,
   });

@@ -21,6 +21,12 @@ export interface Unsealed<R extends Role = Role> {
 
 export const unsealed = <R extends Role>({ signed, signatures }: Metadata<R>): Unsealed<R> => ({ signed, signatures });
 
+/** Without the signatures that `root` does not ask for: nobody has verified those. */
+export function vouched<R extends Role>({ role, signed, signatures }: Metadata<R>, root: RootSigned): Unsealed<R> {
+  const { keyids } = root.roles[role];
+  return { signed, signatures: signatures.filter(({ keyid }) => keyids.includes(keyid)) };
+}
+
 export const sealDocument = <R extends Role>(role: R, document: Unsealed<R>, hashes: Hashes): Metadata<R> =>
   encodeMetadata(role, document.signed, document.signatures, hashes);
 

@@ -3,6 +3,7 @@ import { oneLine } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
 import { type Digest, type Hashes, parseDigest } from "../../hash/index.ts";
 import { ROLES, type Role } from "./format.ts";
+import { keyMaterial } from "./keys.ts";
 import { keyIdOf, type Metadata } from "./metadata.ts";
 import type { RolloutStep, RootSigned, Target } from "./schema.ts";
 import type { ChannelDocuments } from "./state.ts";
@@ -139,7 +140,7 @@ function assertKeys({ keys, roles }: RootSigned, what: string, hashes: Hashes): 
   for (const [id, key] of Object.entries(keys)) {
     if (keyIdOf(key, hashes) !== id)
       throw new PolicyError("channel-key", `${what}: key ${id} is not the key of that id`);
-    publicKeys.add(key.keyval.public.trim());
+    publicKeys.add(keyMaterial(key, hashes, `${what}: key ${id}`));
   }
   if (publicKeys.size !== Object.keys(keys).length)
     throw new PolicyError("channel-key", `${what} has one public key under two ids`);

@@ -52,7 +52,7 @@ export function parsePublicKey(bytes: Uint8Array, hashes: Hashes, name: string):
   return publicKeyOf(der, hashes, name);
 }
 
-/** The key of a SubjectPublicKeyInfo. Errors as {@link parsePublicKey}. */
+/** The key of a SubjectPublicKeyInfo, of which each key has one form: equal ids are equal keys. Errors as {@link parsePublicKey}. */
 export function publicKeyOf(der: Uint8Array, hashes: Hashes, name: string): PublicKey {
   const whole = derReader(der, name);
   const info = derReader(whole.next(DER.sequence), name);
@@ -77,10 +77,11 @@ function kindOf(algorithm: ReturnType<typeof derReader>, key: Uint8Array, name: 
     const curve = toHex(algorithm.next(DER.oid));
     if (curve !== OID.prime256v1)
       throw new UnsupportedError("key-type", `${name}: is on another curve than P-256, which is not supported`);
-    if (key.length !== 65 || key[0] !== 4) fail("the point is compressed or has the wrong size");
+    if (key.length !== 65 || key[0] !== 4 || !algorithm.isAtEnd) fail("the point is compressed or has the wrong size");
     return { type: "ecdsa-p256", bits: undefined } as const;
   }
   if (oid === OID.rsaEncryption) {
+    if (algorithm.next(DER.null).length > 0 || !algorithm.isAtEnd) fail("its algorithm has parameters"); // RFC 3279, 2.3.1
     const whole = derReader(key, name);
     const pair = derReader(whole.next(DER.sequence), name);
     const modulus = derUnsigned(pair.next(DER.integer), name);
