@@ -3,6 +3,7 @@ export {
   MAX_BLOCKS,
   MAX_PACKS,
   MAX_RECIPE_SIZE,
+  MAX_RUNS,
   RawLeavesHeader,
   RawPackEntry,
   RawRecipeHeader,

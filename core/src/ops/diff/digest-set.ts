@@ -2,6 +2,8 @@
 
 export interface DigestSet {
   readonly size: number;
+  /** How many were added before the digest at `at` of `digests`; -1 where it is not in the set. */
+  indexOf(digests: Uint8Array, at: number): number;
   /** Whether the digest at `at` of `digests` is in the set. */
   has(digests: Uint8Array, at: number): boolean;
   /** True where it was not there before. */
@@ -42,6 +44,7 @@ export function digestSet(digestSize: number): DigestSet {
     get size() {
       return size;
     },
+    indexOf: (digests, at) => slots[find(slots, digests, at)]! - 1, // a slot holds the number and 1, or 0
     has: (digests, at) => slots[find(slots, digests, at)] !== 0,
     add(digests, at) {
       let slot = find(slots, digests, at);

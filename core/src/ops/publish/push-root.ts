@@ -1,9 +1,10 @@
 /** The root of a release as recipe and packs: only blocks that no referenced pack has go into a new one. */
-import { byteString, equalBytes, fromHex } from "../../bytes/index.ts";
+import { equalBytes, fromHex } from "../../bytes/index.ts";
 import { IntegrityError, UnsupportedError } from "../../errors/index.ts";
 import {
   encodeRecipe,
   MAX_BLOCKS,
+  MAX_RUNS,
   type PackReference,
   packWriter,
   type Recipe,
@@ -13,6 +14,7 @@ import {
 import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
 import { DIGEST_SIZES, formatDigest, type Hasher } from "../../hash/index.ts";
 import type { Scratch, Source } from "../../source/index.ts";
+import { digestSet } from "../diff/digest-set.ts";
 import type { Release } from "../release/release.ts";
 import type { PublishEnvironment } from "./environment.ts";
 import { assertRootHash, verityOf } from "./stored-root.ts";
@@ -93,17 +95,30 @@ export function choosePacks(
   return best.sort((a, b) => a - b);
 }
 
-/** Where each leaf digest is: number of the pack and of the block. */
-function indexPacks(
-  packs: readonly KnownPack[],
-  digestSize: number,
-): Map<string, readonly [pack: number, block: number]> {
-  const places = new Map<string, readonly [number, number]>();
+/** Where each leaf digest is; a Map would end at 2^24 entries. */
+function placeIndex(digestSize: number) {
+  const digests = digestSet(digestSize);
+  const packs: number[] = [];
+  const blocks: number[] = [];
+  return {
+    /** The place of the digest at `at`, as the collector of runs takes it; undefined where there is none. */
+    find(leaves: Uint8Array, at: number): readonly [pack: number, block: number] | undefined {
+      const index = digests.indexOf(leaves, at);
+      return index < 0 ? undefined : [packs[index]!, blocks[index]!]; // as many as digests
+    },
+    /** The first place of a digest stays. */
+    add(leaves: Uint8Array, at: number, pack: number, block: number): void {
+      if (!digests.add(leaves, at)) return;
+      packs.push(pack);
+      blocks.push(block);
+    },
+  };
+}
+
+function indexPacks(packs: readonly KnownPack[], digestSize: number) {
+  const places = placeIndex(digestSize);
   for (const [pack, { leaves, blocks }] of packs.entries())
-    for (let block = 0; block < blocks; block++) {
-      const digest = byteString(leaves.subarray(block * digestSize, (block + 1) * digestSize));
-      if (!places.has(digest)) places.set(digest, [pack, block]);
-    }
+    for (let block = 0; block < blocks; block++) places.add(leaves, block * digestSize, pack, block);
   return places;
 }
 
@@ -117,37 +132,34 @@ interface Plan {
 /** Every block of the root gets its place; pure. */
 export function planRoot(leaves: Uint8Array, zero: Uint8Array, known: readonly KnownPack[]): Plan {
   const digestSize = zero.length;
-  const blocks = leaves.length / digestSize;
-  const digestAt = (block: number) => byteString(leaves.subarray(block * digestSize, (block + 1) * digestSize));
-  const zeroText: string = byteString(zero);
+  const isZeros = (at: number): boolean => equalBytes(leaves.subarray(at, at + digestSize), zero);
   const first = indexPacks(known, digestSize);
-  const seen = known.map(() => new Set<number>());
+  const seen = known.map(({ blocks }) => new Uint8Array(blocks));
   let hasNew = false;
-  for (let block = 0; block < blocks; block++) {
-    const digest = digestAt(block);
-    if (digest === zeroText) continue;
-    const place = first.get(digest);
+  for (let at = 0; at < leaves.length; at += digestSize) {
+    if (isZeros(at)) continue;
+    const place = first.find(leaves, at);
     if (place === undefined) hasNew = true;
-    else seen[place[0]]?.add(place[1]);
+    else seen[place[0]]![place[1]] = 1; // places are in known packs
   }
-  const used = seen.map(({ size }) => size);
+  const used = seen.map((blocks) => blocks.reduce((sum, isUsed) => sum + isUsed, 0));
   const kept = choosePacks(known, used, hasNew).map((index) => known[index]!); // indices of known
   const places = kept.length === known.length ? first : indexPacks(kept, digestSize);
   const { add, runs } = runCollector();
   const fresh: number[] = [];
-  for (let block = 0; block < blocks; block++) {
-    const digest = digestAt(block);
-    if (digest === zeroText) {
+  for (let at = 0; at < leaves.length; at += digestSize) {
+    if (isZeros(at)) {
       add(undefined, 0);
       continue;
     }
-    let place = places.get(digest);
-    if (place === undefined) {
-      place = [kept.length, fresh.length];
-      places.set(digest, place);
-      fresh.push(block);
+    const place = places.find(leaves, at);
+    if (place !== undefined) {
+      add(...place);
+      continue;
     }
-    add(...place);
+    places.add(leaves, at, kept.length, fresh.length);
+    add(kept.length, fresh.length);
+    fresh.push(at / digestSize);
   }
   return { kept, runs, fresh };
 }
@@ -170,6 +182,11 @@ export async function packRoot(
     );
   const zero = await environment.blockHasher.hashBlocks(new Uint8Array(parameters.blockSize), parameters);
   const { kept, runs, fresh } = planRoot(leaves, zero, known);
+  if (runs.length > MAX_RUNS)
+    throw new UnsupportedError(
+      "too-many-runs",
+      `${what}: the root would be ${runs.length} runs of blocks, ${MAX_RUNS} can be written; push without a previous release`,
+    );
   const packed = await packBlocks(
     root,
     fresh,
