@@ -407,6 +407,22 @@ test("a release refers to its source image, and the image leads to the release",
   assert.equal(stored.manifest.annotations["org.opencontainers.image.created"], "2023-11-14T22:13:20Z");
   await assert.rejects(push(release, repository, { tag: "os" }), { kind: "PolicyError", code: "tag-taken" });
 
+  // A registry that has the manifest, and was not told yet whose referrer it is.
+  const arm64 = await sampleRelease({ a: "arm" }, environment, { inputs, architecture: "arm64" });
+  let isKnown = false;
+  const forgetful: MemoryRepository = {
+    ...repository,
+    referrers: async (...values) => (isKnown ? repository.referrers(...values) : []),
+    async putManifest(...values) {
+      isKnown = true;
+      await repository.putManifest(...values);
+    },
+  };
+  await pushReleases([release, arm64], repository, {}, environment);
+  await pushReleases([release, arm64], forgetful, {}, environment);
+  assert.ok(isKnown);
+  repository.manifests.delete((await pushReleases([arm64], repository, {}, environment)).descriptor.digest);
+
   await push(await sampleRelease({ a: "b" }, environment, { inputs, version: "2" }), repository, { tag: "2" });
   await assert.rejects(resolveRelease(repository, { tag: "os" }, nodeHashes), { code: "ambiguous-release" });
   const elsewhere = memoryRepository();

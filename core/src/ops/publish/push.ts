@@ -108,7 +108,7 @@ export async function pushReleases(
   if (releases.length === 1) return { descriptor: pushed[0]!.descriptor, tag, releases: pushed, sent }; // one was pushed
   const { descriptor, bytes } = encodeIndex(pushed, environment);
   signal?.throwIfAborted();
-  await putManifest(repository, { descriptor, bytes }, tag, environment);
+  await putManifest(repository, { descriptor, bytes }, tag, undefined, environment);
   return { descriptor, tag, releases: pushed, sent };
 }
 
@@ -149,15 +149,24 @@ function encodeIndex(pushed: readonly PushedRelease[], { hashes }: PublishEnviro
   return encodeDocument(document, types.INDEX_TYPE, hashes);
 }
 
-/** Nothing is sent where the manifest is there under this tag already. */
+/** Nothing is sent where the manifest is there under this tag already, or, without a tag, among the referrers of its subject. */
 async function putManifest(
   repository: Repository,
   { descriptor, bytes }: EncodedManifest,
   tag: string | undefined,
+  subject: Descriptor | undefined,
   { signal }: PublishEnvironment,
 ): Promise<void> {
-  const held = await resolveIfThere(repository, tag === undefined ? { digest: descriptor.digest } : { tag }, signal);
-  if (held?.digest !== descriptor.digest) await repository.putManifest(descriptor, bytes, tag, { signal });
+  const { digest } = descriptor;
+  const held = await resolveIfThere(repository, tag === undefined ? { digest } : { tag }, signal);
+  // The tag comes last. Without one, a push that was killed may have left the manifest and not the way to it.
+  const isListed =
+    tag !== undefined ||
+    subject === undefined ||
+    (await repository.referrers(subject.digest, { signal, artifactType: types.RELEASE_TYPE })).some(
+      (referrer) => referrer.digest === digest,
+    );
+  if (held?.digest !== digest || !isListed) await repository.putManifest(descriptor, bytes, tag, { signal });
 }
 
 async function pushOne(
@@ -225,7 +234,7 @@ async function pushOne(
     const subject = await subjectOf(release, repository, signal);
     const manifest = encodeReleaseManifest(layers, subject, annotationsOf(release, options.sourceIndex), hashes);
     signal?.throwIfAborted();
-    await putManifest(repository, manifest, options.tag, environment);
+    await putManifest(repository, manifest, options.tag, subject, environment);
     const { newBlocks } = packed;
     return {
       name: files.name,
