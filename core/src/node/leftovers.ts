@@ -1,6 +1,8 @@
 /** Names of what is not finished yet, and the removal of what runs that were killed have left under them. */
+import type { Stats } from "node:fs";
 import { lstat, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import process from "node:process";
 import { makerOf, newMark } from "./process-mark.ts";
 
 const PREFIX = ".ashlar-partial-";
@@ -12,9 +14,14 @@ export function newPartialName(): string {
   return PREFIX + newMark();
 }
 
+/** Whether a file is this user's under no other name: nobody else can change it then while it is used. */
+function isOurs({ uid, nlink }: Stats): boolean {
+  return nlink === 1 && (process.getuid === undefined || uid === process.getuid());
+}
+
 /**
  * Moves the file `name` that a run of this machine that has ended has left in `directory` to `path`; of several the one that
- * takes the most space. False where there is none.
+ * takes the most space. False where there is none that is this user's alone.
  */
 export async function claimLeftover(directory: string, name: string, path: string): Promise<boolean> {
   const found: { readonly from: string; readonly blocks: number }[] = [];
@@ -22,7 +29,7 @@ export async function claimLeftover(directory: string, name: string, path: strin
     if (!entry.startsWith(PREFIX) || makerOf(entry.slice(PREFIX.length)) !== "ended") continue;
     const from = join(directory, entry, name);
     const stat = await lstat(from).catch(() => undefined);
-    if (stat?.isFile() === true) found.push({ from, blocks: stat.blocks });
+    if (stat?.isFile() === true && isOurs(stat)) found.push({ from, blocks: stat.blocks });
   }
   for (const { from } of found.sort((a, b) => b.blocks - a.blocks))
     try {

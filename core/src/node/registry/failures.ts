@@ -47,6 +47,8 @@ export function connectionFailure(host: string, error: unknown): Error {
 /** OpenSSL says where in its sources; the reason stands before that. */
 function reasonOf(message: string): string {
   const [, reason] = /:SSL routines:[^:]*:([^:]+):/.exec(message) ?? [];
+  if (reason === "wrong version number" || reason === "packet length too long")
+    return "it speaks no TLS, which has to be allowed: insecure in registries.conf, or --no-tls-verify";
   return (reason ?? message).split("\n")[0]!.slice(0, 200); // split gives one part at least
 }
 

@@ -177,7 +177,15 @@ test("what is no key, and keys of other kinds", async () => {
 
 test("an encrypted key must not ask for more than a machine has", () => {
   const good = parseEncryptedKey(parsePem(encodeUtf8(COSIGN_KEY), "x").bytes, "x");
-  for (const change of [{ N: 2 ** 30 }, { N: 65537 }, { N: 1 }, { r: 1e6 }, { p: 1e6 }])
+  for (const change of [
+    { N: 2 ** 30 },
+    { N: 65537 },
+    { N: 1 },
+    { r: 1e6 },
+    { p: 1e6 },
+    { N: 65536, r: 1 },
+    { N: 2, r: 2 ** 20, p: 16 },
+  ])
     assert.throws(
       () => parseEncryptedKey(encodeEncryptedKey({ ...good, kdf: { ...good.kdf, ...change } }), "x"),
       { code: "key-cipher" },

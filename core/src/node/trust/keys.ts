@@ -25,6 +25,7 @@ import {
   type ScryptParameters,
   type SignatureVerifier,
   type Signer,
+  scryptMemory,
   webVerifier,
 } from "../../ops/trust/index.ts";
 import { nodeHashes } from "../hashes.ts";
@@ -50,8 +51,8 @@ const derive = /* @__PURE__ */ promisify(scrypt) as (
   options: object,
 ) => Promise<Uint8Array>;
 
-function deriveKey(password: Uint8Array, salt: Uint8Array, { N, r, p }: ScryptParameters): Promise<Uint8Array> {
-  return derive(password, salt, 32, { N, r, p, maxmem: 129 * N * r + 1024 * 1024 });
+function deriveKey(password: Uint8Array, salt: Uint8Array, parameters: ScryptParameters): Promise<Uint8Array> {
+  return derive(password, salt, 32, { ...parameters, maxmem: scryptMemory(parameters) + 1024 * 1024 });
 }
 
 async function decrypt(bytes: Uint8Array, what: string, password: Uint8Array): Promise<Uint8Array> {

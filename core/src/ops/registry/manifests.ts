@@ -97,7 +97,7 @@ function mediaTypeOf({ headers }: ClientResponse, bytes: Uint8Array, what: strin
 /** Whether a manifest or index is there. */
 export async function hasManifest(place: ManifestPlace, which: string, options?: ReadOptions): Promise<boolean> {
   const response = await request(place, "HEAD", which, options);
-  if (response.status === 404 || response.status === 200) {
+  if (response.status === 404 || (response.status === 200 && !isHtml(response))) {
     response.cancel();
     return response.status === 200;
   }

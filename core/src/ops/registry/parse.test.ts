@@ -120,7 +120,7 @@ test("proxies", () => {
     ["", "https://a.example/", false],
   ] as const)
     assert.equal(host(url, noProxy) === undefined, exempt, `${noProxy} ${url}`);
-  for (const httpsProxy of ["socks5://a:1", "http://", "http://a:b:c"])
+  for (const httpsProxy of ["socks5://a:1", "http://", "http://a:b:c", "http://user:100%@a:1"])
     assert.throws(() => chooseProxy(new URL("https://a.example/"), { ...settings, httpsProxy }), fails("bad-proxy"));
 });
 

@@ -15,6 +15,8 @@ export function chooseProxy(url: URL, { httpProxy, httpsProxy, noProxy }: ProxyS
   let proxy: URL;
   try {
     proxy = new URL(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+    const { username, password } = proxy as URL & { readonly username: string; readonly password: string };
+    decodeURIComponent(username + password); // as whoever speaks to it will
   } catch {
     throw new PolicyError("bad-proxy", `the proxy for ${url.protocol}// is no address`);
   }

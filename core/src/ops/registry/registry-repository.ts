@@ -64,7 +64,7 @@ export function openRegistryRepository(options: RegistryOptions, environment: Re
       what,
       signal: options?.signal,
     });
-    if (response.status !== 200 && response.status !== 404)
+    if ((response.status !== 200 && response.status !== 404) || (response.status === 200 && isHtml(response)))
       throw await failure(response, timing, what, access === "push" ? "writing" : "reading");
     response.cancel();
     return response.status === 200;

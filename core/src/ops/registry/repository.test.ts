@@ -221,6 +221,14 @@ test("a web page in place of a document is one line", async () => {
   await assert.rejects(repository.tags(), fails("not-a-registry"));
   await assert.rejects(pull(repository, describe(content(3))), fails("not-a-registry"));
   await assert.rejects(repository.referrers(describe(content(3)).digest), fails("not-a-registry"));
+  // Nothing is there because a page says that all is well.
+  const bytes = content(3);
+  await assert.rejects(repository.has(describe(bytes)), fails("not-a-registry"));
+  await assert.rejects(
+    repository.has({ ...describe(bytes), mediaType: "application/vnd.oci.image.index.v1+json" }),
+    fails("not-a-registry"),
+  );
+  await assert.rejects(repository.putBlob(describe(bytes), bytesSource(bytes)), fails("not-a-registry", "SinkError"));
 });
 
 test("redirects are followed, without credentials to another origin, and not for ever", async () => {

@@ -25,6 +25,11 @@ export interface ScryptParameters {
   readonly p: number;
 }
 
+/** Bytes that a derivation works in. */
+export function scryptMemory({ N, r, p }: ScryptParameters): number {
+  return 128 * r * (N + p + 2);
+}
+
 export interface EncryptedKey {
   readonly kdf: ScryptParameters;
   readonly salt: Uint8Array;
@@ -51,7 +56,8 @@ export function parseEncryptedKey(bytes: Uint8Array, what: string): EncryptedKey
   if (kdf.name !== "scrypt" || cipher.name !== "nacl/secretbox")
     throw new UnsupportedError("key-cipher", `${what}: is encrypted otherwise than with scrypt and nacl/secretbox`);
   const { N, r, p } = kdf.params;
-  if (!Number.isInteger(Math.log2(N)) || N < 2 || 128 * N * r > MAX_KDF_MEMORY || p > MAX_PARALLEL)
+  const isN = Number.isInteger(Math.log2(N)) && N >= 2 && Math.log2(N) < 16 * r; // RFC 7914, 2
+  if (!isN || scryptMemory({ N, r, p }) > MAX_KDF_MEMORY || p > MAX_PARALLEL)
     throw new UnsupportedError("key-cipher", `${what}: scrypt with N=${N}, r=${r}, p=${p} is not supported`);
   const nonce = fromBase64(cipher.nonce, what);
   if (nonce.length !== 24) throw new FormatError("bad-key", `${what}: the nonce has ${nonce.length} bytes, not 24`);

@@ -20,6 +20,7 @@ export {
   encodeEncryptedKey,
   parseEncryptedKey,
   type ScryptParameters,
+  scryptMemory,
 } from "./encrypted-key.ts";
 export { BUNDLE_TYPE, MAX_KEY_SIZE, PROVENANCE_PREDICATE, SIGN_PREDICATE } from "./format.ts";
 export {
