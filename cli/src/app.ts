@@ -10,6 +10,7 @@ import { diffCommand } from "./commands/diff.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
 import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
+import { installCommand } from "./commands/install.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { loginCommand, logoutCommand } from "./commands/login.ts";
@@ -42,6 +43,7 @@ const routes = buildRouteMap({
     push: pushCommand,
     pull: pullCommand,
     reproduce: reproduceCommand,
+    install: installCommand,
     completion: completionCommand,
   },
   docs: {

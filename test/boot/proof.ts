@@ -1,6 +1,6 @@
 // The boot proof, for any Debian suite: what the issue of a bootable verity disk promises, on a real boot.
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -14,12 +14,15 @@ const BOOT_TIMEOUT = 300_000; // milliseconds
 /** Bytes from the start of the disk to slot A: 1 MiB of tables, then an ESP of 256 MiB as built here. */
 const ESP_SIZE = 256 * MIB;
 const SLOT_SIZE = 512 * MIB;
+const VAR_SIZE = 256 * MIB;
 const ROOT_START = MIB + ESP_SIZE;
 const VERITY_START = ROOT_START + SLOT_SIZE;
 
 export interface BuiltDisk {
   readonly folder: string;
   readonly disk: string;
+  /** Bytes of the /var partition. */
+  readonly varSize: number;
   readonly release: ReleaseFile;
 }
 
@@ -33,8 +36,19 @@ export async function buildDisk(t: TestContext, suite: Suite, flags: readonly st
   return {
     folder,
     disk: join(folder, "ashlar-test_1.raw"),
+    varSize: VAR_SIZE,
     release: readRelease(join(folder, "ashlar-test_1.release.json")),
   };
+}
+
+/** Installs what was built on a disk that is larger by 1 GiB, all of which /var gets. */
+export function installDisk(built: BuiltDisk): BuiltDisk {
+  const disk = join(built.folder, "installed.img");
+  const more = 1024 * MIB;
+  writeFileSync(disk, "");
+  truncateSync(disk, statSync(built.disk).size + more);
+  ashlarOk(["install", built.folder, disk, "--slot-size", `${SLOT_SIZE}`, "--quiet"]);
+  return { ...built, disk, varSize: VAR_SIZE + more };
 }
 
 export async function boot(t: TestContext, { disk, folder }: BuiltDisk, name: string): Promise<Guest> {
@@ -65,6 +79,8 @@ export async function proveFirstBoot(t: TestContext, built: BuiltDisk): Promise<
   });
   await t.test("/var was made and seeded", async () => {
     assert.match(await guest.ok("findmnt -no FSTYPE,OPTIONS /var"), /^ext4\s+rw/);
+    const size = Number(await guest.ok("findmnt -bno SIZE /var"));
+    assert.ok(size > 0.85 * built.varSize && size <= built.varSize, `${size} of ${built.varSize}`);
     assert.equal(await guest.ok(`cat /${SEED_PATH}`), SEED_CONTENT.trimEnd());
     assert.equal(await guest.ok(`stat -c '%a %u:%g' /${SEED_PATH}`), "640 1234:4321");
     assert.equal(await guest.ok(`getfattr --only-values -n user.ashlar /${SEED_PATH}`), "seed");

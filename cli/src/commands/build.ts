@@ -1,6 +1,14 @@
 import { buildCommand } from "@stricli/core";
-import { parseKernelArgument, parseSectorSize, parseSize } from "../parse.ts";
-import { type InputFlags, inputFlags, referenceParameter, TRANSPORTS_HELP, text } from "./flags.ts";
+import { parseKernelArgument } from "../parse.ts";
+import {
+  type InputFlags,
+  inputFlags,
+  referenceParameter,
+  sectorSizeFlag,
+  sizeFlag,
+  TRANSPORTS_HELP,
+  text,
+} from "./flags.ts";
 import { type SourceTrustFlags, sourceTrustFlags } from "./trust-flags.ts";
 
 export interface BuildFlags extends InputFlags, SourceTrustFlags {
@@ -14,9 +22,6 @@ export interface BuildFlags extends InputFlags, SourceTrustFlags {
   readonly varSize?: number | undefined;
   readonly sectorSize?: 512 | 4096 | undefined;
 }
-
-const size = (brief: string) =>
-  ({ kind: "parsed", parse: parseSize, brief, placeholder: "SIZE", optional: true }) as const;
 
 export const buildDiskCommand = buildCommand({
   loader: async () => (await import("../run/build.ts")).runBuild,
@@ -40,16 +45,10 @@ export const buildDiskCommand = buildCommand({
         brief: "Whether changes to /etc survive a reboot",
         default: "persistent",
       },
-      espSize: size("EFI system partition (default: 1G, room for three kernels)"),
-      slotSize: size("Root partition of each of the two slots (default: twice the root, at least 2G)"),
-      varSize: size("/var partition in the image (default: 1G)"),
-      sectorSize: {
-        kind: "parsed",
-        parse: parseSectorSize,
-        brief: "Logical sectors of the disk, 512 or 4096 (default: 512)",
-        placeholder: "BYTES",
-        optional: true,
-      },
+      espSize: sizeFlag("EFI system partition (default: 1G, room for three kernels)"),
+      slotSize: sizeFlag("Root partition of each of the two slots (default: twice the root, at least 2G)"),
+      varSize: sizeFlag("/var partition in the image (default: 1G)"),
+      sectorSize: sectorSizeFlag("Logical sectors of the disk, 512 or 4096 (default: 512)"),
     },
     aliases: { o: "output", k: "karg" },
     positional: {

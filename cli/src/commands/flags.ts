@@ -4,6 +4,8 @@ import {
   parsePlatformName,
   parseRetryTimes,
   parseSalt,
+  parseSectorSize,
+  parseSize,
   parseStem,
   parseText,
   parseTimestamp,
@@ -22,6 +24,12 @@ export const text = (brief: string, placeholder: string) =>
 
 export const platform = (brief: string) =>
   ({ kind: "parsed", parse: parsePlatformName, brief, placeholder: "OS/ARCH[/VARIANT]", optional: true }) as const;
+
+export const sizeFlag = (brief: string) =>
+  ({ kind: "parsed", parse: parseSize, brief, placeholder: "SIZE", optional: true }) as const;
+
+export const sectorSizeFlag = (brief: string) =>
+  ({ kind: "parsed", parse: parseSectorSize, brief, placeholder: "BYTES", optional: true }) as const;
 
 export const workersFlag = {
   kind: "parsed",

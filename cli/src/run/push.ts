@@ -1,54 +1,21 @@
-import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { FormatError, isAshlarError, PolicyError, SourceError } from "@ashlar/core/errors";
+import { FormatError, PolicyError } from "@ashlar/core/errors";
 import type { Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
-import {
-  createFrameCompressor,
-  decompressFrame,
-  fileScratch,
-  nodeCompressors,
-  nodeHashes,
-  openFile,
-} from "@ashlar/core/node";
+import { createFrameCompressor, decompressFrame, fileScratch, nodeCompressors, nodeHashes } from "@ashlar/core/node";
 import { openLocation, openRegistries } from "@ashlar/core/node/registry";
 import { nameOf, parseReference, type Reference } from "@ashlar/core/ops/image";
 import { isRepositoryReference, pushReleases, type ReleaseFiles } from "@ashlar/core/ops/publish";
-import { MAX_RELEASE_SIZE, parseRelease } from "@ashlar/core/ops/release";
-import { readAll } from "@ashlar/core/source";
 import type { PushFlags } from "../commands/push.ts";
 import { pushLines } from "../output/push.ts";
-import { openArtifact } from "./images.ts";
 import { registryOptions } from "./registries.ts";
+import { openReleaseFiles } from "./release-files.ts";
 import { inSession } from "./session.ts";
 import { blockHasher, workersOf } from "./tools.ts";
 
 const SCHEMA = "ashlar.push/v1";
 /** distribution-spec, "Pulling manifests". */
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
-
-/** A release.json, or the only one in a directory. */
-async function findRelease(word: string): Promise<string> {
-  try {
-    await using _file = await openFile(word);
-    return word;
-  } catch (error) {
-    if (!isAshlarError(error) || error.code !== "not-a-file") throw error;
-  }
-  const names = (await readdir(word)).filter((name) => name.endsWith(".release.json"));
-  const [only] = names;
-  if (only === undefined || names.length > 1)
-    throw new SourceError("no-release", `${word}: has ${names.length} files *.release.json; name one`, { path: word });
-  return join(word, only);
-}
-
-async function openReleaseFiles(word: string): Promise<ReleaseFiles> {
-  const path = await findRelease(word);
-  await using file = await openFile(path);
-  const bytes = await readAll(file, MAX_RELEASE_SIZE, path);
-  return { name: path, release: parseRelease(bytes, path), bytes, open: (name) => openArtifact(path, name) };
-}
 
 function previousOf(text: string | undefined): Selector | "none" | undefined {
   if (text === undefined || text === "none") return text;

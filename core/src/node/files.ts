@@ -21,13 +21,19 @@ const SYNC_READ_LIMIT = 64 * 1024;
 /** Bytes of holes that are worth knowing of. */
 const MIN_HOLES = 64 * 1024 * 1024;
 
-async function sizeOf(handle: FileHandle, path: string): Promise<number> {
+/** `major:minor` of a device node, as Linux writes it. */
+export function deviceNumbers({ rdev }: { readonly rdev: number }): string {
+  const major = ((rdev >> 8) & 0xfff) | 0; // Linux dev_t as Node reports it: 12-bit major in bits 8..19
+  const minor = (rdev & 0xff) | ((rdev >> 12) & 0xfff00);
+  return `${major}:${minor}`;
+}
+
+/** Bytes of a file or block device. Throws SourceError `not-a-file` for anything else. */
+export async function sizeOf(handle: FileHandle, path: string): Promise<number> {
   const stat = await handle.stat();
   if (stat.isFile()) return stat.size;
   if (stat.isBlockDevice()) {
-    const major = ((stat.rdev >> 8) & 0xfff) | 0; // Linux dev_t as Node reports it: 12-bit major in bits 8..19
-    const minor = (stat.rdev & 0xff) | ((stat.rdev >> 12) & 0xfff00);
-    const sectors = await readFile(`/sys/dev/block/${major}:${minor}/size`, "latin1");
+    const sectors = await readFile(`/sys/dev/block/${deviceNumbers(stat)}/size`, "latin1");
     return Number(sectors) * 512; // sysfs counts 512-byte sectors whatever the device has
   }
   throw new SourceError("not-a-file", `${path}: ${stat.isDirectory() ? "is a directory" : "is not a regular file"}`, {
@@ -75,7 +81,8 @@ function holesOf(handle: FileHandle, size: number): Pick<Source, "dataFrom"> {
   return seek === undefined ? {} : { dataFrom: (offset) => Math.min(size, seek(handle.fd, offset) ?? size) };
 }
 
-function handleSource(
+/** What an open file holds. Closing it closes the file. */
+export function handleSource(
   handle: FileHandle,
   path: string,
   size: number,
@@ -236,6 +243,15 @@ export async function reopenFile(path: string): Promise<{ readonly file: OutputF
   }
 }
 
+/** Writes all of `bytes`. Throws SinkError `io-error` where the device takes no more, and what the system throws. */
+export async function writeAll(handle: FileHandle, path: string, offset: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, at, bytes.length - at, offset + at);
+    if (bytesWritten === 0) throw new SinkError("io-error", `${path}: the device takes no more bytes`, { path });
+    at += bytesWritten;
+  }
+}
+
 function* wholeRun(_offset: number, { length }: Uint8Array): Generator<readonly [start: number, end: number]> {
   if (length > 0) yield [0, length];
 }
@@ -254,12 +270,7 @@ function outputFile(handle: FileHandle, path: string, { writesZeros = false } = 
     writeAt: (offset, bytes) =>
       attempt(async () => {
         for (const [start, end] of runsOf(offset, bytes))
-          for (let at = start; at < end; ) {
-            const { bytesWritten } = await handle.write(bytes, at, end - at, offset + at);
-            if (bytesWritten === 0)
-              throw new SinkError("io-error", `${path}: the device takes no more bytes`, { path });
-            at += bytesWritten;
-          }
+          await writeAll(handle, path, offset + start, bytes.subarray(start, end));
       }),
     setSize: (size) => attempt(() => handle.truncate(size)),
     source: (size) => handleSource(handle, path, size),

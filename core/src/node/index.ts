@@ -3,6 +3,7 @@ export { createBlockHasher } from "./block-hasher.ts";
 export { nodeCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
 export { decompressFrame } from "./decompress-frame.ts";
+export { type OpenDeviceOptions, type OpenedDevice, openDevice } from "./device.ts";
 export { type Extracted, extractTree } from "./extract.ts";
 export { createFile, type OpenSource, openFile } from "./files.ts";
 export { createFrameCompressor } from "./frame-compressor.ts";

@@ -95,6 +95,26 @@ export function loadTakeLock(): TakeLock | undefined {
   }
 }
 
+/** posix_fadvise(2). */
+const POSIX_FADV_DONTNEED = 4;
+
+/** Makes the kernel forget what it holds of a file or device that was flushed; true where it took the advice. */
+export type DropCache = (descriptor: number) => boolean;
+
+/** Undefined where the machine has no such call. */
+export function loadDropCache(): DropCache | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const advise = koffi
+      .load("libc.so.6")
+      .func("int posix_fadvise(int descriptor, int64_t offset, int64_t length, int advice)");
+    return (descriptor) => advise(descriptor, 0, 0, POSIX_FADV_DONTNEED) === 0;
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** Loads the port; undefined where the machine has none. */
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;

@@ -1,4 +1,5 @@
 export type { PublishEnvironment, PullEnvironment } from "./environment.ts";
+export { fetchRoot } from "./fetch-root.ts";
 export * from "./media-types.ts";
 export {
   type HostRepositories,
@@ -20,3 +21,4 @@ export {
 export { type ResolveOptions, releasesIn, resolveRelease } from "./resolve.ts";
 export type { RootSources } from "./root-source.ts";
 export { openStoredRelease, readStoredRelease, type StoredEnvironment, type StoredRelease } from "./stored.ts";
+export { assertRootHash, readVerifiedTree, verityOf } from "./stored-root.ts";

@@ -106,29 +106,35 @@ function contentSize(bytes: Uint8Array): number | undefined {
 }
 
 /**
- * An artifact from its pieces. Layers that it needs are opened.
+ * An artifact from its pieces. A layer is opened when something of it is read.
  * @param artifact gives the artifacts that are put together already
  */
-export async function assembledSource(
+export function assembledSource(
   pieces: Assembly["artifacts"][number]["pieces"],
-  layers: OpenedLayers,
+  layers: Pick<OpenedLayers, "open">,
   artifact: (name: string) => Source,
-): Promise<Source> {
+): Source {
   const placed: Piece[] = [];
   let offset = 0;
   for (const { layer, artifact: name, at = 0, size } of pieces) {
-    const source = layer !== undefined ? await layers.open(layer) : name !== undefined ? artifact(name) : undefined;
-    if (source !== undefined) placed.push({ at: offset, source: window(source, at, size) });
+    if (layer !== undefined) placed.push({ at: offset, source: layerWindow(() => layers.open(layer), at, size) });
+    else if (name !== undefined) placed.push({ at: offset, source: sliceSource(artifact(name), at, size) });
     offset += size;
   }
   return piecewiseSource(offset, placed);
 }
 
-function window(source: Source, at: number, size: number): Source {
-  if (at + size > source.size)
-    throw new FormatError(
-      "bad-assembly",
-      `a piece of ${size} bytes at ${at} is behind the end of a layer of ${source.size}`,
-    );
-  return sliceSource(source, at, size);
+function layerWindow(open: () => Promise<Source>, at: number, size: number): Source {
+  return {
+    size,
+    async read(offset, length, options) {
+      const layer = await open();
+      if (at + size > layer.size)
+        throw new FormatError(
+          "bad-assembly",
+          `a piece of ${size} bytes at ${at} is behind the end of a layer of ${layer.size}`,
+        );
+      return layer.read(at + offset, length, options);
+    },
+  };
 }

@@ -144,7 +144,7 @@ async function pullRest(
     for (const { name, pieces } of assembly.artifacts) {
       const entry = release.artifacts.find((artifact) => artifact.name === name)!; // the assembly was held against it
       const file = files.get(name)!;
-      const source = await assembledSource(pieces, layers, (part) => files.get(part)!.source(sizes.get(part)!));
+      const source = assembledSource(pieces, layers, (part) => files.get(part)!.source(sizes.get(part)!));
       const sink = digestingSink(file, hashes, { signal });
       for (const { at, size } of filledParts(pieces))
         await copySource({ size, read: (offset, length) => source.read(at + offset, length) }, sink, at, { signal });

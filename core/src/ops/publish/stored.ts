@@ -9,6 +9,7 @@ import {
 } from "../../formats/oci/index.ts";
 import type { BlockHasher } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
+import { forwardSource } from "../copy/forward-source.ts";
 import { artifactOf, parseRelease, type Release } from "../release/release.ts";
 import { type Assembly, parseAssembly } from "./assembly.ts";
 import { assembledSource, type LayerEnvironment, openLayers } from "./layers.ts";
@@ -41,6 +42,12 @@ export interface StoredRelease extends FileTree {
    * as a blob, which is fetched whole. Throws SourceError `not-found` for a name that the release does not list.
    */
   open(name: string): Promise<ClosableSource>;
+  /**
+   * The same for an artifact that is read once and front to back: what it is put together from is kept nowhere. Nothing of
+   * it is verified but by the reader, who holds all of it against the digest in `release`.
+   * @param onProgress is told the bytes that were read since the last call
+   */
+  openForward(name: string, onProgress?: (amount: number) => void): Promise<ClosableSource>;
   /** Closes everything that came from here, not the repository. */
   close(): Promise<void>;
 }
@@ -99,7 +106,7 @@ export async function openStoredRelease(
     } else {
       const { pieces } = assembly!.artifacts.find((entry) => entry.name === wanted)!; // parseAssembly has seen to it
       for (const { artifact: part } of pieces) if (part !== undefined) await artifact(part);
-      source = await assembledSource(pieces, layers, (part) => made.get(part)!); // made above
+      source = assembledSource(pieces, layers, (part) => made.get(part)!); // made above
     }
     made.set(wanted, source);
     return source;
@@ -116,6 +123,33 @@ export async function openStoredRelease(
     async open(wanted) {
       const source = await artifact(wanted);
       return { size: source.size, read: (...range) => source.read(...range), close: async () => {} };
+    },
+    async openForward(wanted, onProgress = () => {}) {
+      await artifact(wanted); // throws for what is not listed; nothing is read by it
+      const opened = new Map<string, ClosableSource>();
+      async function openLayer(digest: string): Promise<Source> {
+        const section = manifest.sections.find((layer) => layer.digest === digest);
+        if (section === undefined) return layers.open(digest);
+        const stream = opened.get(digest) ?? forwardSource(repository, section);
+        opened.set(digest, stream);
+        return stream;
+      }
+      const pieces = assembly?.artifacts.find((entry) => entry.name === wanted)?.pieces;
+      const source =
+        pieces === undefined
+          ? made.get(wanted)! // root or hash device
+          : assembledSource(pieces, { open: openLayer }, (part) => made.get(part)!); // made above
+      return {
+        size: source.size,
+        async read(offset, length, options) {
+          const bytes = await source.read(offset, length, options);
+          onProgress(length);
+          return bytes;
+        },
+        async close() {
+          for (const stream of opened.values()) await stream.close();
+        },
+      };
     },
     async close() {
       await layers.close();

@@ -1,0 +1,224 @@
+/** A release as it is put onto a disk, wherever it comes from: files beside release.json, or a repository. */
+import { fromHex } from "../../bytes/index.ts";
+import { IntegrityError } from "../../errors/index.ts";
+import type { ClosableSource } from "../../formats/oci/index.ts";
+import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
+import { assertDigest, type BlockHasher, DIGEST_SIZES, type Digest } from "../../hash/index.ts";
+import { passingChunksOf, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
+import type { CopyOptions } from "../artifacts.ts";
+import type { DecompressFrame, Environment } from "../environment.ts";
+import {
+  assertRootHash,
+  fetchRoot,
+  type ReleaseFiles,
+  readVerifiedTree,
+  type StoredRelease,
+  verityOf,
+} from "../publish/index.ts";
+import { digestSource } from "../release/describe.ts";
+import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
+import { bringTo, type Device } from "./device.ts";
+
+/** Bytes of the root that are checked and written at once; a multiple of every block size that dm-verity has. */
+const CHUNK_SIZE = 1024 * 1024;
+
+export interface VerifiedTree {
+  /** Digests of all blocks of the root. */
+  readonly leaves: Uint8Array;
+  /** Made from them; it has the root hash of the release. */
+  readonly tree: HashTree;
+}
+
+/** What was done to write a root. */
+export interface WrittenRoot {
+  /** Bytes that were on the disk already. */
+  readonly kept: number;
+  /** Bytes that came from a repository for it, as they are stored there. */
+  readonly fetched: number;
+}
+
+export interface ReleaseContent {
+  readonly name: string;
+  readonly release: Release;
+  /** Throws IntegrityError `root-hash-mismatch`. */
+  readTree(options: ReadOptions): Promise<VerifiedTree>;
+  /**
+   * Makes `device` hold the root from byte `at` on. Every block is held against `leaves` before it is written. Throws
+   * IntegrityError `verity-mismatch`.
+   */
+  writeRoot(tree: VerifiedTree, device: Device, at: number): Promise<WrittenRoot>;
+  /** The disk as it was built, verified: what stands on its ESP is taken from there. */
+  openDisk(): Promise<ClosableSource>;
+  /** The UKI, read once and front to back, and not verified but by the reader. */
+  openUki(options: CopyOptions): Promise<ClosableSource>;
+}
+
+export type ContentEnvironment = Pick<Environment, "hashes" | "blockHasher" | "reporter" | "signal"> & {
+  readonly decompressFrame: DecompressFrame;
+};
+
+/** The entry of an artifact that every system has; `assertSystem` of install.ts has seen to it. */
+function entryOf(release: Release, role: ArtifactRole): Release["artifacts"][number] {
+  return artifactOf(release, role)!;
+}
+
+/** A release as files, such as `ashlar build` and `ashlar pull` write them. */
+export function fileContent(files: ReleaseFiles, environment: ContentEnvironment): ReleaseContent {
+  const { release } = files;
+  const { hashes, blockHasher, reporter, signal } = environment;
+
+  async function openArtifact(role: ArtifactRole): Promise<ClosableSource> {
+    const { name, size } = entryOf(release, role);
+    const source = await files.open(name);
+    if (source.size === size) return source;
+    await source.close();
+    throw new IntegrityError("size-mismatch", `${name} has ${source.size} bytes, the release says ${size}`, {
+      expected: size,
+      actual: source.size,
+    });
+  }
+
+  async function withArtifact<T>(role: ArtifactRole, work: (source: Source) => Promise<T>): Promise<T> {
+    const source = await openArtifact(role);
+    try {
+      return await work(source);
+    } finally {
+      await source.close();
+    }
+  }
+
+  return {
+    name: files.name,
+    release,
+    readTree: (options) =>
+      withArtifact("root-verity", async (hashDevice) => {
+        const leaves = await readLowestLevel(hashDevice, release, options);
+        const tree = await buildHashTree(leaves, verityOf(release), blockHasher);
+        assertRootHash(tree.rootHash, release, entryOf(release, "root-verity").name);
+        return { leaves, tree };
+      }),
+    writeRoot: ({ leaves }, device, at) =>
+      withArtifact("root", async (root) => {
+        const task = reporter.start("writing the root", root.size);
+        const what = entryOf(release, "root").name;
+        let written = 0;
+        let done = 0;
+        for await (const chunk of passingChunksOf(root, { signal, chunkSize: CHUNK_SIZE })) {
+          await assertBlocks(chunk, done, leaves, release, blockHasher, what);
+          written += await bringTo(
+            device,
+            at + done,
+            { size: chunk.length, read: async (from, length) => chunk.subarray(from, from + length) },
+            { signal },
+          );
+          done += chunk.length;
+          task.advance(chunk.length);
+        }
+        task.end();
+        return { kept: done - written, fetched: 0 };
+      }),
+    async openDisk() {
+      const disk = await openArtifact("disk");
+      const { name, digest } = entryOf(release, "disk");
+      try {
+        await assertArtifact(disk, name, digest, "checking the disk image", { hashes, reporter, signal });
+        return disk;
+      } catch (error) {
+        await disk.close();
+        throw error;
+      }
+    },
+    openUki: () => openArtifact("uki"),
+  };
+}
+
+async function assertArtifact(
+  source: Source,
+  name: string,
+  digest: string,
+  title: string,
+  { hashes, reporter, signal }: Pick<Environment, "hashes" | "reporter" | "signal">,
+): Promise<void> {
+  const task = reporter.start(title, source.size);
+  const actual = await digestSource(source, hashes, { signal, onProgress: task.advance });
+  task.end();
+  assertDigest(actual, digest as Digest, name);
+}
+
+/** The leaf digests from a hash device, which are right if the tree over them has the root hash. */
+async function readLowestLevel(hashDevice: Source, release: Release, options: ReadOptions): Promise<Uint8Array> {
+  const parameters = verityOf(release);
+  const { dataBlocks } = release.verity;
+  const [lowest] = layoutHashTree(dataBlocks, parameters).levels;
+  if (lowest === undefined) return fromHex(release.rootHash);
+  const size = dataBlocks * DIGEST_SIZES[parameters.algorithm];
+  const leaves = sliceSource(hashDevice, lowest.firstBlock * parameters.hashBlockSize, size);
+  return leaves.read(0, size, options);
+}
+
+async function assertBlocks(
+  blocks: Uint8Array,
+  offset: number,
+  leaves: Uint8Array,
+  release: Release,
+  hasher: BlockHasher,
+  what: string,
+): Promise<void> {
+  const { algorithm, salt, dataBlockSize: blockSize } = verityOf(release);
+  const parameters = { algorithm, salt, blockSize };
+  const digests = await hasher.hashBlocks(blocks, parameters);
+  const size = DIGEST_SIZES[parameters.algorithm];
+  const start = (offset / blockSize) * size;
+  for (let i = 0; i < digests.length; i++)
+    if (digests[i] !== leaves[start + i]) {
+      const at = offset + Math.floor(i / size) * blockSize;
+      throw new IntegrityError("verity-mismatch", `${what}: the block at byte ${at} does not match the hash tree`, {
+        path: what,
+        offset: at,
+      });
+    }
+}
+
+/** A release in a repository. Frames go from there to the disk; a kernel and an initrd too, in one pass. */
+export function storedContent(stored: StoredRelease, environment: ContentEnvironment): ReleaseContent {
+  const { release, root } = stored;
+  const { blockHasher, decompressFrame, reporter, signal } = environment;
+  return {
+    name: stored.name,
+    release,
+    readTree: (options) => readVerifiedTree(root, blockHasher, options),
+    async writeRoot({ leaves }, device, at) {
+      const { blockSize } = root.recipe.parameters;
+      const slot = sliceSource(device, at, root.recipe.blocks * blockSize);
+      const looking = reporter.start("looking at what is there", slot.size);
+      const left: Source = {
+        size: slot.size,
+        async read(offset, length, options) {
+          looking.advance(length);
+          return slot.read(offset, length, options);
+        },
+      };
+      let task: ReturnType<typeof reporter.start> | undefined;
+      const { fetched, kept } = await fetchRoot(
+        root,
+        leaves,
+        { writeAt: (offset, bytes) => device.writeAt(at + offset, bytes) },
+        {
+          blockHasher,
+          decompressFrame,
+          signal,
+          left,
+          onStart(total) {
+            looking.end();
+            task = reporter.start("fetching the root", total);
+          },
+          onProgress: (amount) => task?.advance(amount),
+        },
+      );
+      task?.end();
+      return { fetched, kept: kept * blockSize };
+    },
+    openDisk: () => stored.open(entryOf(release, "disk").name),
+    openUki: ({ onProgress }) => stored.openForward(entryOf(release, "uki").name, onProgress),
+  };
+}
