@@ -51,12 +51,12 @@ function changeManifest(change: (manifest: Json) => unknown): (layout: OciLayout
 
 const entries = (...list: TarEntry[]): Partial<ImageInput> => ({ layers: [{ tar: tarBytes(list) }] });
 
-/** 300 MB of zeros in a frame of 30 kB: more than the best gzip stream of that size could hold. */
+/** 1.2 GB of zeros in frames of 30 kB: more than a layer of that size may hold. */
 function bomb({ directory }: OciLayout): Promise<void> {
-  const header = tarBytes([{ name: "zeros", content: "" }]).subarray(0, 512);
-  const tar = Buffer.concat([header, Buffer.alloc(300 << 20)]);
+  const header = zstdCompressSync(tarBytes([{ name: "zeros", content: "" }]).subarray(0, 512));
+  const zeros = zstdCompressSync(Buffer.alloc(300 << 20));
   return changeManifest(async (manifest) => {
-    const blob = await writeBlob(directory, zstdCompressSync(tar));
+    const blob = await writeBlob(directory, Buffer.concat([header, zeros, zeros, zeros, zeros]));
     manifest["layers"][0] = { mediaType: "application/vnd.oci.image.layer.v1.tar+zstd", ...blob };
   })({ directory } as OciLayout);
 }
