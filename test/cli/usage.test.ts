@@ -29,6 +29,7 @@ test("wrong usage ends with exit code 2 and a line that names the wrong thing", 
     [["build", "oci:x", "-o", ""], /output.*at least one character/],
     [["build", "oci:x", "-o", "out", "--platform", "arm"], /platform.*arm.*linux\/arm64/],
     [["inspect", "x", "--platform", "arm"], /platform.*arm/],
+    [["keygen", "-o", ""], /output.*at least one character/],
   ] as const) {
     const { status, stdout, stderr } = await run(args, { cwd: folder });
     assert.equal(status, 2, `${args.join(" ")}: ${stderr}`);

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { parseText } from "../parse.ts";
+import { parsePath } from "../parse.ts";
 import { jsonFlag, type OutputFlags, text } from "./flags.ts";
 
 export interface KeygenFlags extends OutputFlags {
@@ -15,7 +15,7 @@ export const keygenCommand = buildCommand({
     flags: {
       output: {
         kind: "parsed",
-        parse: parseText,
+        parse: parsePath,
         brief: "Where to put the pair: PREFIX.key and PREFIX.pub",
         placeholder: "PREFIX",
         default: "ashlar",

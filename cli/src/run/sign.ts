@@ -28,7 +28,8 @@ async function openSigner(flags: SignFlags, session: Session): Promise<Signer> {
   }
   await using file = await openFile(key);
   const bytes = await readAll(file, MAX_KEY_SIZE, key);
-  return openPrivateKey(bytes, key, passwordSource(flags.passwordFile, session.signal));
+  // Not without await: the file is closed first, and until then nobody would hear of a failure.
+  return await openPrivateKey(bytes, key, passwordSource(flags.passwordFile, session.signal));
 }
 
 /** Provenance of every release that the reference means: of each architecture, where it is an index. */

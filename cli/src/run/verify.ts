@@ -58,9 +58,9 @@ async function verifyBeside(file: OpenSource, path: string, environment: VerifyE
 }
 
 async function verifyFile(path: string, flags: VerifyFlags, environment: VerifyEnvironment): Promise<Verification> {
+  await using file = await openFile(path);
   if (flags.key !== undefined || flags.policy !== undefined)
     throw new PolicyError("unsigned", `${path}: is not signed: only what is in a repository can be`, { path });
-  await using file = await openFile(path);
   if (await isReleaseFile(file)) return await verifyBeside(file, path, environment);
   await refuseOthers(file, path);
   return await verifyDisk(file, environment);

@@ -63,7 +63,10 @@ export function nameRefusal(
   if (rule.type === "any" || (rule.type === "matchRepositoryIfNamed" && signed === undefined)) return undefined;
   if (signed === undefined) return "it names no image, and the rule asks for one";
   const wanted = intended(rule, image);
-  if (wanted === undefined) return `it is for ${oneLine(signed)}, and the image has no name to compare with`;
+  if (wanted === undefined) {
+    const cure = rule.type === "matchRepositoryIfNamed" ? ": say which it should have, by --identity" : "";
+    return `it is for ${oneLine(signed)}, and the image has no name to compare with${cure}`;
+  }
   let name: ImageName;
   try {
     name = parseImageName(signed);
