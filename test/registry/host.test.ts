@@ -375,3 +375,36 @@ test("headers that drip are waited for only so long", async () => {
   server.close();
   servers.pop();
 });
+
+test("a proxy that says nothing, before or behind its answer, is waited for only so long", async () => {
+  const sockets: net.Socket[] = [];
+  for (const answer of ["", "HTTP/1.1 200 OK\r\n\r\n"]) {
+    const server = net.createServer((socket) => {
+      sockets.push(socket);
+      socket.on("error", () => {});
+      socket.once("data", () => socket.write(answer));
+    });
+    const port = (await listen(server as unknown as Server)).split(":")[1]!;
+    const options = {
+      tlsOptions: async () => ({}),
+      proxyFor: () => ({ protocol: "http:", hostname: "127.0.0.1", port, headers: {} }) as const,
+      userAgent: "ashlar",
+    };
+    const request = { method: "GET", url: "https://registry.test/v2/", headers: {}, insecure: false } as const;
+    const impatient = createTransport({ ...options, tunnelTimeout: 300 });
+    await assert.rejects(impatient.send(request), fails("timeout"));
+    impatient.close();
+    // What is being made when all is closed does not keep the process.
+    const transport = createTransport(options);
+    const interrupted = transport.send(request);
+    const came = new Promise<unknown>((resolve) =>
+      server.once("connection", (socket) => socket.once("close", resolve)),
+    );
+    setTimeout(() => transport.close(), 100);
+    await assert.rejects(interrupted, fails("connection"));
+    await came;
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    servers.pop();
+  }
+});

@@ -27,18 +27,34 @@ export type ProxyFor = (url: URL) => ProxyServer | undefined;
 
 type OnSocket = (error: Error | null, socket?: net.Socket) => void;
 
-/** Makes the agent's connections through the proxy where there is one for the address. */
-export function connectThrough(agent: https.Agent, proxyFor: ProxyFor, tlsOptions: TlsOptionsFor): void {
+/**
+ * Makes the agent's connections through the proxy where there is one for the address. Neither the agent nor a request
+ * knows of a connection before it is made, so its time is kept here.
+ * @param timeout milliseconds in which nothing comes before a connection that is being made is given up
+ * @returns gives up those that are being made
+ */
+export function connectThrough(
+  agent: https.Agent,
+  proxyFor: ProxyFor,
+  tlsOptions: TlsOptionsFor,
+  timeout: number,
+): () => void {
+  const pending = new Set<Pending>();
   const direct = agent.createConnection.bind(agent) as (options: tls.ConnectionOptions, done: OnSocket) => net.Socket;
   const create = (options: tls.ConnectionOptions, done: OnSocket): net.Socket | undefined => {
     const { host = "", port = 443 } = options;
     const shown = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
     const proxy = proxyFor(new URL(`https://${shown}/`));
     if (proxy === undefined) return direct(options, done);
-    openTunnel(proxy, shown, tlsOptions).then(
+    openTunnel(proxy, shown, tlsOptions, timeout, pending).then(
       (socket) => {
         const encrypted = tls.connect({ ...options, socket, ...(net.isIP(host) ? {} : { servername: host }) });
-        encrypted.once("secureConnect", () => done(null, encrypted));
+        watch(encrypted, timeout, pending);
+        encrypted.once("secureConnect", () => {
+          pending.delete(encrypted);
+          encrypted.setTimeout(0);
+          done(null, encrypted);
+        });
         encrypted.once("error", (error) => done(error));
       },
       (error: unknown) => done(error as Error),
@@ -46,10 +62,27 @@ export function connectThrough(agent: https.Agent, proxyFor: ProxyFor, tlsOption
     return undefined;
   };
   agent.createConnection = create as typeof agent.createConnection;
+  return () => {
+    for (const one of pending) one.destroy(new Error("closed"));
+  };
+}
+
+type Pending = http.ClientRequest | tls.TLSSocket;
+
+function watch(one: Pending, timeout: number, pending: Set<Pending>): void {
+  pending.add(one);
+  one.once("close", () => pending.delete(one));
+  one.setTimeout(timeout, () => one.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" })));
 }
 
 /** A connection to `target` by way of the proxy. Errors: SourceError `proxy`, and those of the connection. */
-async function openTunnel(proxy: ProxyServer, target: string, tlsOptions: TlsOptionsFor): Promise<net.Socket> {
+async function openTunnel(
+  proxy: ProxyServer,
+  target: string,
+  tlsOptions: TlsOptionsFor,
+  timeout: number,
+  pending: Set<Pending>,
+): Promise<net.Socket> {
   const { protocol, hostname, port, headers } = proxy;
   const isSecure = protocol === "https:";
   const request = (isSecure ? https : http).request({
@@ -61,9 +94,11 @@ async function openTunnel(proxy: ProxyServer, target: string, tlsOptions: TlsOpt
     headers: { host: target, ...headers },
     agent: false,
   });
+  watch(request, timeout, pending);
   request.end();
   return new Promise((resolve, reject) => {
     request.once("connect", (response, socket) => {
+      (socket as net.Socket).setTimeout(0);
       if (response.statusCode === 200) return resolve(socket as net.Socket);
       socket.destroy();
       reject(new SourceError("proxy", `proxy ${hostname}: status ${response.statusCode} for ${target}`));

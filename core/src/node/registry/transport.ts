@@ -26,6 +26,8 @@ export interface TransportOptions {
   readonly userAgent: string;
   /** Milliseconds that the headers of an answer may take. Default: {@link HEAD_TIMEOUT}. */
   readonly headTimeout?: number | undefined;
+  /** Milliseconds in which nothing comes before a connection through a proxy is given up. Default: {@link IDLE_TIMEOUT}. */
+  readonly tunnelTimeout?: number | undefined;
 }
 
 export interface NodeTransport extends Transport {
@@ -45,12 +47,12 @@ export const systemTiming: Timing = {
 };
 
 export function createTransport(options: TransportOptions): NodeTransport {
-  const { tlsOptions, proxyFor, userAgent, headTimeout = HEAD_TIMEOUT } = options;
+  const { tlsOptions, proxyFor, userAgent, headTimeout = HEAD_TIMEOUT, tunnelTimeout = IDLE_TIMEOUT } = options;
   const pooling = { keepAlive: true, maxSockets: MAX_CONNECTIONS };
   const plain = new http.Agent(pooling);
   const secure = new https.Agent(pooling);
   const secureProxy = new https.Agent(pooling);
-  connectThrough(secure, proxyFor, tlsOptions);
+  const giveUpTunnels = connectThrough(secure, proxyFor, tlsOptions, tunnelTimeout);
 
   /** To the server, or, for plain http, to a proxy that takes the whole address as the path. */
   async function routeOf({ url: text, insecure }: HttpRequest): Promise<https.RequestOptions> {
@@ -138,6 +140,7 @@ export function createTransport(options: TransportOptions): NodeTransport {
       plain.destroy();
       secure.destroy();
       secureProxy.destroy();
+      giveUpTunnels();
     },
   };
 }
