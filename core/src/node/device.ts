@@ -6,7 +6,7 @@ import { PolicyError, SinkError, UnsupportedError } from "../errors/index.ts";
 import { SECTOR_SIZES, type SectorSize } from "../formats/gpt/index.ts";
 import type { Device } from "../ops/update/index.ts";
 import { writeFailure } from "./errors.ts";
-import { deviceNumbers, handleSource, sizeOf, writeAll } from "./files.ts";
+import { deviceNumbers, handleSource, holesOf, sizeOf, writeAll } from "./files.ts";
 import { loadDropCache, loadTakeLock } from "./native.ts";
 
 export interface OpenedDevice extends Device {
@@ -124,7 +124,7 @@ export async function openDevice(path: string, { sectorSize }: OpenDeviceOptions
     if (!isLocked && found.isFile())
       throw new PolicyError("disk-in-use", `${path}: in use: locked by another program`, { path });
     const size = await sizeOf(handle, path);
-    return deviceOf(handle, path, size - (size % sector), sector);
+    return deviceOf(handle, path, size - (size % sector), sector, found.isFile());
   } catch (error) {
     await handle?.close();
     if ((error as NodeJS.ErrnoException).code === "EBUSY")
@@ -133,7 +133,13 @@ export async function openDevice(path: string, { sectorSize }: OpenDeviceOptions
   }
 }
 
-function deviceOf(handle: FileHandle, path: string, size: number, sectorSize: SectorSize): OpenedDevice {
+function deviceOf(
+  handle: FileHandle,
+  path: string,
+  size: number,
+  sectorSize: SectorSize,
+  isFile: boolean,
+): OpenedDevice {
   const source = handleSource(handle, path, size);
   const dropCache = loadDropCache();
   const close = () => handle.close();
@@ -143,6 +149,7 @@ function deviceOf(handle: FileHandle, path: string, size: number, sectorSize: Se
     size,
     read: (offset, length, options) => source.read(offset, length, options),
     readInto: (offset, target) => source.readInto?.(offset, target),
+    ...(isFile ? holesOf(handle, size) : {}),
     async writeAt(offset, bytes) {
       if (offset < 0 || offset + bytes.length > size)
         throw new RangeError(`write of ${bytes.length} bytes at ${offset} is outside of ${path}`);

@@ -76,7 +76,7 @@ function truncated(path: string, offset: number, missing: number): SourceError {
  * For a file with holes: to read a gigabyte of them takes the kernel 0.5 to 2 s and fills its cache with zeros, more than to
  * hash them (measured). Loaded for such a file alone, since that takes a while too.
  */
-function holesOf(handle: FileHandle, size: number): Pick<Source, "dataFrom"> {
+export function holesOf(handle: FileHandle, size: number): Pick<Source, "dataFrom"> {
   const seek = loadSeekData();
   return seek === undefined ? {} : { dataFrom: (offset) => Math.min(size, seek(handle.fd, offset) ?? size) };
 }

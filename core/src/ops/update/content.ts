@@ -4,7 +4,7 @@ import { IntegrityError } from "../../errors/index.ts";
 import type { ClosableSource } from "../../formats/oci/index.ts";
 import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
 import { assertDigest, type BlockHasher, DIGEST_SIZES, type Digest } from "../../hash/index.ts";
-import { passingChunksOf, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
+import { type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import type { CopyOptions } from "../artifacts.ts";
 import type { DecompressFrame, Environment } from "../environment.ts";
 import {
@@ -18,9 +18,6 @@ import {
 import { digestSource } from "../release/describe.ts";
 import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
 import { bringTo, type Device } from "./device.ts";
-
-/** Bytes of the root that are checked and written at once; a multiple of every block size that dm-verity has. */
-const CHUNK_SIZE = 1024 * 1024;
 
 export interface VerifiedTree {
   /** Digests of all blocks of the root. */
@@ -100,22 +97,10 @@ export function fileContent(files: ReleaseFiles, environment: ContentEnvironment
     writeRoot: ({ leaves }, device, at) =>
       withArtifact("root", async (root) => {
         const task = reporter.start("writing the root", root.size);
-        const what = entryOf(release, "root").name;
-        let written = 0;
-        let done = 0;
-        for await (const chunk of passingChunksOf(root, { signal, chunkSize: CHUNK_SIZE })) {
-          await assertBlocks(chunk, done, leaves, release, blockHasher, what);
-          written += await bringTo(
-            device,
-            at + done,
-            { size: chunk.length, read: async (from, length) => chunk.subarray(from, from + length) },
-            { signal },
-          );
-          done += chunk.length;
-          task.advance(chunk.length);
-        }
+        const checked = checkedRoot(root, leaves, release, blockHasher, entryOf(release, "root").name);
+        const written = await bringTo(device, at, checked, { signal, onProgress: task.advance });
         task.end();
-        return { kept: done - written, fetched: 0 };
+        return { kept: root.size - written, fetched: 0 };
       }),
     async openDisk() {
       const disk = await openArtifact("disk");
@@ -156,27 +141,37 @@ async function readLowestLevel(hashDevice: Source, release: Release, options: Re
   return leaves.read(0, size, options);
 }
 
-async function assertBlocks(
-  blocks: Uint8Array,
-  offset: number,
-  leaves: Uint8Array,
-  release: Release,
-  hasher: BlockHasher,
-  what: string,
-): Promise<void> {
+/** A root that is read in whole blocks, each held against its digest when it is read. */
+function checkedRoot(root: Source, leaves: Uint8Array, release: Release, hasher: BlockHasher, what: string): Source {
   const { algorithm, salt, dataBlockSize: blockSize } = verityOf(release);
-  const parameters = { algorithm, salt, blockSize };
-  const digests = await hasher.hashBlocks(blocks, parameters);
-  const size = DIGEST_SIZES[parameters.algorithm];
-  const start = (offset / blockSize) * size;
-  for (let i = 0; i < digests.length; i++)
-    if (digests[i] !== leaves[start + i]) {
-      const at = offset + Math.floor(i / size) * blockSize;
-      throw new IntegrityError("verity-mismatch", `${what}: the block at byte ${at} does not match the hash tree`, {
-        path: what,
-        offset: at,
-      });
-    }
+  const size = DIGEST_SIZES[algorithm];
+
+  async function check(offset: number, blocks: Uint8Array): Promise<void> {
+    const digests = await hasher.hashBlocks(blocks, { algorithm, salt, blockSize });
+    const start = (offset / blockSize) * size;
+    for (let i = 0; i < digests.length; i++)
+      if (digests[i] !== leaves[start + i]) {
+        const at = offset + Math.floor(i / size) * blockSize;
+        throw new IntegrityError("verity-mismatch", `${what}: the block at byte ${at} does not match the hash tree`, {
+          path: what,
+          offset: at,
+        });
+      }
+  }
+  return {
+    size: root.size,
+    async read(offset, length, options) {
+      const blocks = await root.read(offset, length, options);
+      await check(offset, blocks);
+      return blocks;
+    },
+    async readInto(offset, target) {
+      const pending = root.readInto?.(offset, target);
+      if (pending === undefined) target.set(await root.read(offset, target.length));
+      else await pending;
+      await check(offset, target);
+    },
+  };
 }
 
 /** A release in a repository. Frames go from there to the disk; a kernel and an initrd too, in one pass. */
@@ -193,10 +188,17 @@ export function storedContent(stored: StoredRelease, environment: ContentEnviron
       const looking = reporter.start("looking at what is there", slot.size);
       const left: Source = {
         size: slot.size,
-        async read(offset, length, options) {
+        read(offset, length, options) {
           looking.advance(length);
           return slot.read(offset, length, options);
         },
+        readInto(offset, target) {
+          looking.advance(target.length);
+          return slot.readInto === undefined
+            ? slot.read(offset, target.length).then((bytes) => target.set(bytes))
+            : slot.readInto(offset, target);
+        },
+        dataFrom: (offset) => Math.min(slot.size, (device.dataFrom?.(at + offset) ?? at + offset) - at),
       };
       let task: ReturnType<typeof reporter.start> | undefined;
       const { fetched, kept } = await fetchRoot(

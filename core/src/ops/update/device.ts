@@ -36,6 +36,18 @@ function* differences(wanted: Uint8Array, there: Uint8Array): Generator<readonly
   if (start >= 0) yield [start, wanted.length];
 }
 
+/** Reads with one buffer for all chunks: a fresh one for each costs memory until it is collected. */
+function chunkReader(device: Source): (offset: number, length: number) => Promise<Uint8Array> {
+  const buffer = new Uint8Array(CHUNK_SIZE);
+  return async (offset, length) => {
+    const filled = buffer.subarray(0, length);
+    const pending = device.readInto?.(offset, filled);
+    if (pending === undefined) return device.read(offset, length);
+    await pending;
+    return filled;
+  };
+}
+
 /**
  * Makes the device hold `wanted` from byte `at` on. What it holds already is not written, so that a run that broke off is gone
  * on with, blank places of a file stay holes, and nothing wears out for no reason. Returns the bytes written.
@@ -48,8 +60,9 @@ export async function bringTo(
 ): Promise<number> {
   let position = at;
   let written = 0;
+  const read = chunkReader(device);
   for await (const chunk of passingChunksOf(wanted, { signal, chunkSize: CHUNK_SIZE })) {
-    const there = await device.read(position, chunk.length, { signal });
+    const there = await read(position, chunk.length);
     for (const [start, end] of differences(chunk, there)) {
       await device.writeAt(position + start, chunk.subarray(start, end));
       written += end - start;
@@ -73,8 +86,9 @@ export async function firstDifference(
   { signal }: ReadOptions = {},
 ): Promise<number | undefined> {
   let done = 0;
+  const read = chunkReader(device);
   for await (const chunk of passingChunksOf(wanted, { signal, chunkSize: CHUNK_SIZE })) {
-    const there = await device.read(at + done, chunk.length, { signal });
+    const there = await read(at + done, chunk.length);
     for (const [start] of differences(chunk, there)) return done + start;
     done += chunk.length;
   }
