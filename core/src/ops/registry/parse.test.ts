@@ -29,6 +29,8 @@ test("names of repositories", () => {
   assert.deepEqual(shape("registry:5000/os"), ["registry:5000", "os", undefined, undefined]);
   assert.deepEqual(shape(`quay.io/a/b_c__d-e.f:T-1.x@${digest}`), ["quay.io", "a/b_c__d-e.f", "T-1.x", digest]);
   assert.deepEqual(shape("[fe80::1]:5000/os:1"), ["[fe80::1]:5000", "os", "1", undefined]);
+  for (const text of ["registry.example", "registry.example:5000", "127.0.0.1:5000", "localhost:5000", "localhost"])
+    assert.throws(() => parseRegistryReference(text), fails("bad-reference"), text); // not an image of Docker's registry
   for (const text of [
     "",
     "/os",

@@ -68,6 +68,9 @@ export function parseRegistryReference(text: string): RegistryReference {
     name = name.slice(0, colon);
     if (!isTag(tag)) throw bad(`not a tag: ${JSON.stringify(oneLine(tag))}`);
   }
+  // Docker would look for an image of that name on its own registry; official images have no dots.
+  if (!name.includes("/") && (name.includes(".") || name === "localhost"))
+    throw bad("a host without the name of a repository");
   const { host, repository } = completeName(name);
   if (!HOST.test(host)) throw bad(`not a host: ${JSON.stringify(oneLine(host))}`);
   if (!REPOSITORY.test(repository)) {
