@@ -186,10 +186,7 @@ test("any byte of any blob changed: refused, and nothing is published", async ()
           assertSame(artifacts.published, release);
         } catch (error) {
           assert.ok(isAshlarError(error), String(error));
-          assert.ok(
-            error.kind === "IntegrityError" || error.kind === "FormatError" || error.kind === "UnsupportedError",
-            error.message,
-          );
+          assert.ok(error.kind === "IntegrityError" || error.kind === "UnsupportedError", error.message);
           assert.equal(artifacts.published.size, 0);
         } finally {
           bytes[place]! ^= change;
@@ -208,7 +205,7 @@ test("a block that was swapped is an IntegrityError that names it", async () => 
   const [pack] = await blobsOf(repository, "1", PACK_TYPE);
   pack!.bytes[3000]! ^= 1; // within the first frame, whose blocks are noise
   await assert.rejects(pull(repository), (error: { kind: string; message: string }) => {
-    assert.ok(error.kind === "IntegrityError" || error.kind === "FormatError");
+    assert.equal(error.kind, "IntegrityError");
     assert.match(error.message, /pack sha256:[0-9a-f]{64}: frame 0/);
     return true;
   });

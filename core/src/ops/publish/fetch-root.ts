@@ -5,6 +5,7 @@ import type { Frame } from "../../formats/pack/index.ts";
 import { type BlockHasher, DIGEST_SIZES } from "../../hash/index.ts";
 import { passingChunksOf, type RandomSink, type ReadOptions, type Source } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
+import { unpackFrame } from "./damage.ts";
 import type { StoredPack, StoredRoot } from "./stored-root.ts";
 
 /** Frames nearer to each other than this many bytes come in one stream. */
@@ -43,7 +44,7 @@ interface WantedFrame extends Frame {
 
 /**
  * @param leaves digests of all blocks, held against the root hash by the caller
- * Throws IntegrityError `verity-mismatch`, naming pack, frame and block; FormatError `bad-zstd`.
+ * Throws IntegrityError `verity-mismatch`, naming pack, frame and block; `damaged-pack`.
  */
 export async function fetchRoot(
   root: StoredRoot,
@@ -66,7 +67,7 @@ export async function fetchRoot(
   for (const { index, stored, frames } of packs)
     for await (const [frame, bytes] of streamFrames(root, index, stored, frames, options)) {
       const what = `${root.packName(index)}: frame ${frame.index}`;
-      const blocks = options.decompressFrame(bytes, frame.blocks * blockSize, what);
+      const blocks = unpackFrame(options.decompressFrame, bytes, frame.blocks * blockSize, what);
       const digests = await options.blockHasher.hashBlocks(blocks, root.recipe.parameters);
       for (const { first, count, start } of frame.segments) {
         const at = first - frame.firstBlock;

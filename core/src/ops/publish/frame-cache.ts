@@ -1,6 +1,7 @@
 /** Frames of packs, fetched when a block of them is read, several by one request where reads go forward, and remembered. */
 import type { ReadOptions } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
+import { unpackFrame } from "./damage.ts";
 import type { StoredPack, StoredRoot } from "./stored-root.ts";
 
 /** Bytes of blocks that are remembered. */
@@ -73,7 +74,7 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
       const { offset, size, blocks } = pack.frame(i);
       const frame = bytes.then((all) => {
         const stored = all.subarray(offset - start.offset, offset - start.offset + size);
-        return decompressFrame(stored, blocks * blockSize, `${root.packName(index)}: frame ${i}`);
+        return unpackFrame(decompressFrame, stored, blocks * blockSize, `${root.packName(index)}: frame ${i}`);
       });
       remember(`${index}:${i}`, frame, blocks * blockSize);
       yield frame;

@@ -31,7 +31,7 @@ export interface RootSources {
 /** Of the lowest level of the hash tree: the digests of 2 MiB of data at first, of 64 MiB where reads go forward; 4 MiB are kept. */
 const LEAVES_CACHE = { blockSize: 16 * 1024, maxReach: 32, capacity: 256 };
 
-/** Errors of reads: those of the repository, FormatError `bad-zstd`, IntegrityError `verity-mismatch`. */
+/** Errors of reads: those of the repository, IntegrityError `damaged-pack`, `verity-mismatch`. */
 export async function rootSources(root: StoredRoot, environment: RootSourceEnvironment): Promise<RootSources> {
   const { blockHasher } = environment;
   const { release } = root;

@@ -7,6 +7,7 @@ import { buildHashTree, type HashTree, type VerityParameters } from "../../forma
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
 import type { Release } from "../release/release.ts";
+import { asDamage } from "./damage.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { readRanges } from "./ranges.ts";
 import { readWholeBlob } from "./whole-blob.ts";
@@ -63,7 +64,10 @@ export async function openStoredRoot(
     const descriptor = manifest.packs.find(({ digest }) => digest === reference.digest)!; // checked when opening
     const source = await repository.openBlob(descriptor, options);
     const shape = { parameters: recipe.parameters, blocks: reference.blocks };
-    return { pack: await openPack(source, shape, packName(index), options), source };
+    const pack = await openPack(source, shape, packName(index), options).catch((error: unknown) => {
+      throw asDamage(error);
+    });
+    return { pack, source };
   }
   return {
     repository,
