@@ -1,33 +1,12 @@
 /** Artifacts in a directory: written in a hidden one beside their final place, flushed, then renamed. */
-import { type FileHandle, lstat, mkdir, open, rename, rm, rmdir } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, rename, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { SinkError } from "../errors/index.ts";
 import type { ResumableStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
 import { createFile, makeDirectories, type OutputFile, reopenFile } from "./files.ts";
 import { claimLeftover, newPartialName, removeLeftovers } from "./leftovers.ts";
-import { loadTakeLock } from "./native.ts";
-
-/** Milliseconds between two looks at whether another run has done, and how many looks there are: a minute of them. */
-const LOCK_PAUSE = 20;
-const LOCK_TRIES = 3000;
-
-/**
- * Opens a directory for naming what is in it, alone: of two runs at the same time no artifacts may be mixed. Where the
- * machine has no locks, the caller's checks have to do.
- */
-async function lockDirectory(path: string): Promise<FileHandle> {
-  const handle = await open(path, "r");
-  const takeLock = loadTakeLock();
-  for (let tries = 0; takeLock?.(handle.fd) === false; tries++) {
-    if (tries === LOCK_TRIES) {
-      await handle.close();
-      throw new SinkError("busy", `${path}: another run has been publishing there for a minute`, { path });
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOCK_PAUSE));
-  }
-  return handle;
-}
+import { lockDirectory } from "./lock.ts";
 
 export interface ArtifactOptions {
   /** Replace artifacts that are there already. */
