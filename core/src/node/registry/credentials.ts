@@ -19,6 +19,8 @@ import {
 import { readFailure } from "../errors.ts";
 import { createPendingFile } from "./pending-file.ts";
 
+/** Milliseconds: a person may have to unlock a keyring. */
+const HELPER_TIMEOUT = 120_000;
 /** Bytes of a helper's answer that are read. */
 const MAX_ANSWER = 1024 * 1024;
 
@@ -103,7 +105,8 @@ const programOf = (helper: string): string => `docker-credential-${helper}`;
 const isNotFound = (answer: Buffer): boolean => /credentials not found/i.test(answer.toString());
 
 function helperFailed(helper: string, status: number | null): SourceError {
-  return new SourceError("credential-helper", `${programOf(helper)}: failed with exit code ${status}`);
+  const how = status === null ? "was ended, or did not end by itself" : `failed with exit code ${status}`;
+  return new SourceError("credential-helper", `${programOf(helper)}: ${how}`);
 }
 
 async function runHelper(
@@ -113,7 +116,12 @@ async function runHelper(
   environment: NodeJS.ProcessEnv,
 ): Promise<{ status: number | null; answer: Buffer }> {
   const program = programOf(helper);
-  const child = spawn(program, [action], { stdio: ["pipe", "pipe", "ignore"], env: environment });
+  const child = spawn(program, [action], {
+    stdio: ["pipe", "pipe", "ignore"],
+    env: environment,
+    timeout: HELPER_TIMEOUT,
+    killSignal: "SIGKILL",
+  });
   const parts: Buffer[] = [];
   let size = 0;
   child.stdout.on("data", (chunk: Buffer) => {

@@ -121,6 +121,7 @@ async function runSigner(
   };
   const timer = setTimeout(() => end("timeout"), timeout);
   signal?.addEventListener("abort", stop, { once: true });
+  if (signal?.aborted) stop(); // while the program was started
   const output: Uint8Array[] = [];
   let size = 0;
   let complaint = "";
