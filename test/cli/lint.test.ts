@@ -92,7 +92,7 @@ const DIRT: readonly TarEntry[] = [
   { name: "etc/machine-id", content: "0123456789abcdef0123456789abcdef\n" },
   { name: "var/log/dpkg.log", content: "2025-01-01 startup archives install\n" },
   { name: "var/cache/apt/archives/hello_1_amd64.deb", content: "x" },
-  { name: "var/lib/apt/lists/deb.debian.org_debian_dists_trixie_InRelease", content: "x" },
+  { name: "var/lib/apt/lists/mirror.example_debian_dists_trixie_InRelease", content: "x" },
   { name: "var/cache/ldconfig/aux-cache", content: "x" },
   { name: "var/lib/systemd/random-seed", content: "x" },
   { name: "root/.bash_history", content: "x" },
