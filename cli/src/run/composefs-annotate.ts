@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
 import { PolicyError } from "@ashlar/core/errors";
-import { isIndexType, OCI_MANIFEST, parsePlatform } from "@ashlar/core/formats/oci";
+import { isIndexType, OCI_MANIFEST } from "@ashlar/core/formats/oci";
 import { digestOf } from "@ashlar/core/hash";
 import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
 import { openLocation, openRegistries } from "@ashlar/core/node/registry";
@@ -13,6 +13,7 @@ import {
 } from "@ashlar/core/ops/composefs";
 import { type Image, openImage, parseReference, type Reference } from "@ashlar/core/ops/image";
 import type { AnnotateFlags } from "../commands/composefs.ts";
+import { platformOf } from "./inputs.ts";
 import { registryOptions } from "./registries.ts";
 import { inSession } from "./session.ts";
 import { blockHasher } from "./tools.ts";
@@ -35,7 +36,7 @@ export function runAnnotate(flags: AnnotateFlags, word: string): Promise<void> {
       reporter,
       signal,
     };
-    const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
+    const platform = platformOf(flags);
     const image = await openImage(reference, environment, { platform, signal });
     try {
       const manifest = manifestOf(image, word);

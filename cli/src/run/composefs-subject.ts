@@ -1,9 +1,7 @@
 /** What the commands of composefs are about: REFs, images, dumps. */
-import { tmpdir } from "node:os";
 import { PolicyError } from "@ashlar/core/errors";
-import { parsePlatform } from "@ashlar/core/formats/oci";
 import type { HashAlgorithm } from "@ashlar/core/hash";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes, openFile } from "@ashlar/core/node";
+import { nodeFiles, openFile } from "@ashlar/core/node";
 import {
   contentsOf,
   readStoredFile,
@@ -14,7 +12,7 @@ import {
 } from "@ashlar/core/ops/composefs";
 import { parseReference } from "@ashlar/core/ops/image";
 import type { TreeFlags } from "../commands/composefs.ts";
-import { inputRegistries } from "./registries.ts";
+import { inputEnvironment, platformOf } from "./inputs.ts";
 import type { Session } from "./session.ts";
 import { blockHasher } from "./tools.ts";
 
@@ -30,20 +28,10 @@ export async function withReference<T>(
   session: Session,
   work: (store: (algorithm: HashAlgorithm) => Promise<StoredTree>) => Promise<T>,
 ): Promise<T> {
-  const { reporter, signal } = session;
   await using hasher = blockHasher(flags.workers);
-  const environment = {
-    hashes: nodeHashes,
-    blockHasher: hasher,
-    scratch: fileScratch(flags.tmpdir ?? tmpdir()),
-    files: nodeFiles,
-    registries: inputRegistries(flags),
-    decompressors: nodeDecompressors,
-    reporter,
-    signal,
-  };
+  const environment = { ...inputEnvironment(flags, session), blockHasher: hasher };
   const preparation = flags.bootable ? "boot" : flags.oci ? "oci" : "none";
-  const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
+  const platform = platformOf(flags);
   return await withPreparedInput(
     parseReference(reference),
     environment,

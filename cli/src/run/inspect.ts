@@ -1,11 +1,9 @@
-import { tmpdir } from "node:os";
-import { parsePlatform } from "@ashlar/core/formats/oci";
 import { inlineBlockHasher } from "@ashlar/core/hash";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
+import { nodeHashes } from "@ashlar/core/node";
 import { inspect } from "@ashlar/core/ops/inspect";
 import type { InspectFlags } from "../commands/inspect.ts";
 import { branchLines, inspectionTree } from "../output/inspect.ts";
-import { inputRegistries } from "./registries.ts";
+import { inputEnvironment, platformOf } from "./inputs.ts";
 import { inSession } from "./session.ts";
 import { releaseAccess } from "./stored-releases.ts";
 
@@ -13,21 +11,15 @@ export const INSPECT_SCHEMA = "ashlar.inspect/v1";
 
 export function runInspect(flags: InspectFlags, subject: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const { reporter, signal } = session;
+    const { signal } = session;
     const inspection = await inspect(
       subject,
       {
-        hashes: nodeHashes,
+        ...inputEnvironment(flags, session),
         blockHasher: inlineBlockHasher(nodeHashes),
-        scratch: fileScratch(tmpdir()),
-        files: nodeFiles,
-        registries: inputRegistries(flags),
-        decompressors: nodeDecompressors,
         releases: releaseAccess(flags, signal),
-        reporter,
-        signal,
       },
-      { platform: flags.platform === undefined ? undefined : parsePlatform(flags.platform), signal },
+      { platform: platformOf(flags), signal },
     );
     if (flags.json) session.printJson({ schema: INSPECT_SCHEMA, subject, ...inspection });
     else for (const line of branchLines(inspectionTree(inspection, subject))) session.print(line);

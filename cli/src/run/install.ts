@@ -12,9 +12,10 @@ import {
 } from "@ashlar/core/ops/update";
 import type { InstallFlags } from "../commands/install.ts";
 import { formatBytes } from "../output/units.ts";
+import { platformOf } from "./inputs.ts";
 import { openReleaseFiles } from "./release-files.ts";
 import { inSession, type Session } from "./session.ts";
-import { platformOf, releaseEnvironment, repositoryReference, withRepository } from "./stored-releases.ts";
+import { releaseEnvironment, repositoryReference, withRepository } from "./stored-releases.ts";
 import { blockHasher } from "./tools.ts";
 import { admittedRelease } from "./trust.ts";
 

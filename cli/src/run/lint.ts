@@ -1,14 +1,11 @@
-import { tmpdir } from "node:os";
 import process from "node:process";
-import { parsePlatform } from "@ashlar/core/formats/oci";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "@ashlar/core/node";
-import { type Input, type InputEnvironment, parseReference, readInput } from "@ashlar/core/ops/image";
+import { type Input, parseReference, readInput } from "@ashlar/core/ops/image";
 import { closeLints, LINTS, lintImage } from "@ashlar/core/ops/lint";
 import type { LintFlags } from "../commands/lint.ts";
 import { EXIT } from "../exit-codes.ts";
 import { lintJson, lintLines, listJson, listLines } from "../output/lint.ts";
 import { printable } from "../output/printable.ts";
-import { inputRegistries } from "./registries.ts";
+import { inputEnvironment, platformOf } from "./inputs.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 import { requestedClamp } from "./tools.ts";
 
@@ -37,18 +34,10 @@ export function runLint(flags: LintFlags, reference?: string): Promise<void> {
     }
     if (reference === undefined) throw usage("lint needs the image to look at, or --list");
     for (const name of flags.skip ?? []) assertLint(name);
-    const { reporter, signal } = session;
+    const { signal } = session;
     const clamp = requestedClamp(flags);
-    const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
-    const environment: InputEnvironment = {
-      hashes: nodeHashes,
-      files: nodeFiles,
-      registries: inputRegistries(flags),
-      scratch: fileScratch(flags.tmpdir ?? tmpdir()),
-      decompressors: nodeDecompressors,
-      reporter,
-      signal,
-    };
+    const platform = platformOf(flags);
+    const environment = inputEnvironment(flags, session);
     const read: Input[] = [];
     try {
       for (const given of [reference, ...(flags.tools === undefined ? [] : [flags.tools])].map(parseReference))

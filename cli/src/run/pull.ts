@@ -7,8 +7,9 @@ import type { ReleaseFlags } from "../commands/flags.ts";
 import type { PullFlags } from "../commands/pull.ts";
 import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { printMade } from "../output/release.ts";
+import { platformOf } from "./inputs.ts";
 import { inSession, type Session } from "./session.ts";
-import { hostRepositories, platformOf, repositoryReference } from "./stored-releases.ts";
+import { hostRepositories, repositoryReference } from "./stored-releases.ts";
 import { blockHasher } from "./tools.ts";
 import { admittedRelease } from "./trust.ts";
 

@@ -1,7 +1,7 @@
 /** Repositories and the releases in them, as the commands open them. */
 import { tmpdir } from "node:os";
 import { FormatError, isAshlarError } from "@ashlar/core/errors";
-import { type Platform, parsePlatform, type Repository } from "@ashlar/core/formats/oci";
+import type { Repository } from "@ashlar/core/formats/oci";
 import type { BlockHasher } from "@ashlar/core/hash";
 import { decompressFrame, fileScratch, nodeHashes, openFile } from "@ashlar/core/node";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
@@ -14,6 +14,7 @@ import {
   type StoredRelease,
 } from "@ashlar/core/ops/publish";
 import type { RegistryFlags, ReleaseFlags } from "../commands/flags.ts";
+import { platformOf } from "./inputs.ts";
 import { registryOptions } from "./registries.ts";
 
 /** For reading. Closing a repository closes its connections. */
@@ -57,10 +58,6 @@ export function releaseEnvironment(
 /** Of commands that take other things too. */
 export function releaseAccess(flags: RegistryFlags, signal: AbortSignal): ReleaseAccess["releases"] {
   return { decompressFrame, repositories: hostRepositories(flags, signal) };
-}
-
-export function platformOf({ platform }: ReleaseFlags): Platform | undefined {
-  return platform === undefined ? undefined : parsePlatform(platform);
 }
 
 /** Undefined for what is a path. `HOST/NAME` may be a path too; what is there is meant. */

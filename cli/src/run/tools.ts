@@ -4,16 +4,7 @@ import { availableParallelism } from "node:os";
 import { dirname, relative, resolve, sep } from "node:path";
 import process from "node:process";
 import { PolicyError } from "@ashlar/core/errors";
-import { parsePlatform } from "@ashlar/core/formats/oci";
-import {
-  createBlockHasher,
-  fileScratch,
-  nodeCompressors,
-  nodeDecompressors,
-  nodeFiles,
-  nodeHashes,
-  openArtifacts,
-} from "@ashlar/core/node";
+import { createBlockHasher, fileScratch, nodeCompressors, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
@@ -21,7 +12,7 @@ import type { ScratchSpace } from "@ashlar/core/source";
 import type { InputFlags } from "../commands/flags.ts";
 import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { parseTimestamp } from "../parse.ts";
-import { inputRegistries } from "./registries.ts";
+import { inputEnvironment, platformOf } from "./inputs.ts";
 import type { Session } from "./session.ts";
 
 /** More than these do not pay: reading and decompressing the layers is the rest of the work. */
@@ -100,7 +91,7 @@ export async function inWorkshop<T>(
 ): Promise<T> {
   const clamp = requestedClamp(flags);
   const { reporter, signal } = session;
-  const platform = flags.platform === undefined ? undefined : parsePlatform(flags.platform);
+  const platform = platformOf(flags);
   const references = [reference, ...(flags.tools === undefined ? [] : [flags.tools])].map(parseReference);
   const folders = [flags.output, ...(flags.tmpdir === undefined ? [] : [flags.tmpdir])];
   for (const given of references) await refuseInside(given, folders);
@@ -118,19 +109,14 @@ export async function inWorkshop<T>(
       return temporary.create();
     },
   };
-  const inputEnvironment = {
-    hashes: nodeHashes,
-    files: nodeFiles,
-    registries: inputRegistries(flags),
+  const reading = {
+    ...inputEnvironment(flags, session),
     admit: await requestedAdmission(flags, session),
     scratch,
-    decompressors: nodeDecompressors,
-    reporter,
-    signal,
   };
   const read: Input[] = [];
   try {
-    for (const given of references) read.push(await readInput(given, inputEnvironment, { platform }));
+    for (const given of references) read.push(await readInput(given, reading, { platform }));
     const [input, tools] = read as [Input, Input | undefined];
     const inputs: Release["inputs"] = [];
     if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });

@@ -27,8 +27,9 @@ import { readAll } from "@ashlar/core/source";
 import type { VerifyFlags } from "../commands/verify.ts";
 import { EXIT } from "../exit-codes.ts";
 import { isReleaseFile, openArtifact } from "./images.ts";
+import { platformOf } from "./inputs.ts";
 import { Failed, inSession, type Session } from "./session.ts";
-import { platformOf, repositoryReference, withRepository } from "./stored-releases.ts";
+import { repositoryReference, withRepository } from "./stored-releases.ts";
 import { blockHasher } from "./tools.ts";
 import { describeSignature, resolveForTrust, trustEnvironment, trustsOf } from "./trust.ts";
 

@@ -52,13 +52,7 @@ export async function readBody(
       if (size > limit) throw tooLarge();
       parts.push(chunk.slice());
     }
-    const whole = new Uint8Array(size);
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+    return joined(parts, size);
   } finally {
     response.cancel();
   }
@@ -80,11 +74,16 @@ export async function readStart(response: HttpResponse, limit: number, timing: T
   } finally {
     response.cancel();
   }
-  const start = new Uint8Array(size);
+  return joined(parts, size);
+}
+
+/** Not concatBytes: a drip has more parts than a call may have arguments. */
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const whole = new Uint8Array(size);
   let at = 0;
   for (const part of parts) {
-    start.set(part, at);
+    whole.set(part, at);
     at += part.length;
   }
-  return start;
+  return whole;
 }
