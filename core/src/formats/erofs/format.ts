@@ -13,8 +13,28 @@ export const MAX_NAME_SIZE = 255; // bytes
 export const MAX_SYMLINK_SIZE = 4095; // bytes; PATH_MAX without the terminator
 export const NULL_BLOCK = 0xffffffff; // block address of a hole in a chunk table
 
-/** Compatible features: a reader may ignore them. */
-export const COMPAT = { superblockChecksum: 0x1, mtime: 0x2 } as const;
+/** Compatible features: a reader may ignore them, but for where two of them say that things lie. */
+export const COMPAT = {
+  superblockChecksum: 0x1,
+  mtime: 0x2,
+  xattrFilter: 0x4,
+  sharedXattrsInMetabox: 0x8,
+  plainXattrPrefixes: 0x10, // long prefixes stand in the image, not in the metabox or packed inode
+  sharedContentXattr: 0x20, // ISHARE_XATTRS
+} as const;
+
+/** Incompatible features. Three bits have two meanings each: whoever has one must be ready for both. */
+export const INCOMPAT = {
+  zeroPadding: 0x1,
+  compressionConfigs: 0x2, // or big clusters
+  chunks: 0x4,
+  deviceTable: 0x8, // or a second algorithm
+  inlineClusters: 0x10,
+  fragments: 0x20, // or deduplication
+  xattrPrefixes: 0x40,
+  bits48: 0x80,
+  metabox: 0x100,
+} as const;
 
 /** Incompatible features by bit, under the name or names the kernel has for it. */
 export const INCOMPAT_NAMES: Readonly<Record<number, string>> = {
@@ -61,12 +81,35 @@ export const RawSuperblock = /* @__PURE__ */ defineStruct("erofs.superblock", 12
   reserved2: raw(120, 8),
 });
 
+/** The end of struct erofs_super_block: the first extension slot. */
+export const RawSuperblockExtension = /* @__PURE__ */ defineStruct("erofs.superblock.extension", 16, {
+  metaboxNid: le.u64Bits(0), // METABOX
+  reserved: raw(8, 8),
+});
+export const EXTENSION_SLOT_SIZE = 16; // bytes
+
+/** struct erofs_deviceslot */
+export const RawDeviceSlot = /* @__PURE__ */ defineStruct("erofs.device", 128, {
+  tag: raw(0, 64), // whatever names the device
+  blocksLo: le.u32(64), // blocks
+  addressLo: le.u32(68), // block at which it starts in a view of all devices as one; 0: in none
+  blocksHi: le.u16(72), // 48BIT
+  addressHi: le.u16(74), // 48BIT
+  reserved: raw(76, 52),
+});
+
+/** Bit 63 of a nid on disk: the inode stands in the metabox inode. */
+export const DISK_METABOX_BIT = 1n << 63n;
+/** The same in a `number`, which has no bit 63: see parseNid. */
+export const METABOX_BIT = 2 ** 52;
+export const MAX_SLOTS = 2 ** 48; // slots of 32 bytes in 2^53 bytes
+
 /** struct erofs_inode_compact */
 export const RawInodeCompact = /* @__PURE__ */ defineStruct("erofs.inode.compact", 32, {
   format: le.u16(0), // bit 0: extended; bits 1..3: data layout; bit 4: nlink is 1 (48BIT)
   xattrICount: le.u16(2), // 0, or 1 + (xattr bytes - 12) / 4
   mode: le.u16(4),
-  nb: le.u16(6), // union i_nb: nlink, or high bits of the block address
+  nb: le.u16(6), // union i_nb: nlink, or with FORMAT_SHORT bits 32..47 of u
   fileSize: le.u32(8), // bytes
   mtime: le.u32(12), // seconds after the superblock's epoch (48BIT), else reserved
   u: le.u32(16), // union i_u: start block, device number, compressed blocks or chunk format
@@ -81,7 +124,7 @@ export const RawInodeExtended = /* @__PURE__ */ defineStruct("erofs.inode.extend
   format: le.u16(0),
   xattrICount: le.u16(2),
   mode: le.u16(4),
-  nb: le.u16(6), // union i_nb: high bits of the block address (48BIT), else reserved
+  nb: le.u16(6), // union i_nb: bits 32..47 of u (48BIT), else reserved
   fileSize: le.u64(8), // bytes
   u: le.u32(16),
   ino: le.u32(20),
@@ -96,7 +139,8 @@ export const RawInodeExtended = /* @__PURE__ */ defineStruct("erofs.inode.extend
 export const FORMAT_EXTENDED = 1; // bit 0 of an inode's format
 export const FORMAT_LAYOUT_SHIFT = 1;
 export const FORMAT_LAYOUT_MASK = 7;
-export const FORMAT_KNOWN_BITS = 0xf; // without 48BIT
+export const FORMAT_SHORT = 0x10; // 48BIT: a directory has no entry `.`; or any other compact inode has one link
+export const FORMAT_KNOWN_BITS = 0xf; // of what is read so far
 
 /** Index is the on-disk value, bits 1..3 of an inode's `format`. */
 export const DATA_LAYOUTS = [
@@ -110,6 +154,8 @@ export type DataLayout = (typeof DATA_LAYOUTS)[number];
 
 export const CHUNK_BITS_MASK = 0x1f; // of the chunk format: log2 of chunk size / block size
 export const CHUNK_INDEXES = 0x20; // 8-byte indexes instead of 4-byte block addresses
+export const CHUNK_48BIT = 0x40; // indexes have bits 32..47 of the address
+export const CHUNK_KNOWN_BITS = 0x7f;
 
 /** __le32 block address: an entry of a chunk table without CHUNK_INDEXES. */
 export const RawChunkAddress = /* @__PURE__ */ defineStruct("erofs.chunk.address", 4, { block: le.u32(0) });
@@ -132,9 +178,13 @@ export const RawDirent = /* @__PURE__ */ defineStruct("erofs.dirent", 12, {
 /** FT_* of Linux fs_types: index is the on-disk value. */
 export const FILE_TYPES = [undefined, "file", "directory", "character", "block", "fifo", "socket", "symlink"] as const;
 
+/** Bits of an xattr name filter. */
+export const XATTR_FILTER_BITS = 32;
+export const XATTR_FILTER_SEED = 0x25bbe08f; // plus the index of the short prefix
+
 /** struct erofs_xattr_ibody_header; shared ids (u32 each) and inline entries follow. */
 export const RawXattrHeader = /* @__PURE__ */ defineStruct("erofs.xattr.header", 12, {
-  nameFilter: le.u32(0), // bloom filter, meaningful only with XATTR_FILTER
+  nameFilter: le.u32(0), // with XATTR_FILTER: a bit that is 1 says that no name with this hash is there
   sharedCount: u8(4),
   reserved: raw(5, 7),
 });
@@ -149,6 +199,15 @@ export const RawXattrEntry = /* @__PURE__ */ defineStruct("erofs.xattr.entry", 4
   nameIndex: u8(1), // index in XATTR_PREFIXES; bit 7: a long prefix
   valueSize: le.u16(2), // bytes
 });
+
+export const LONG_PREFIX_BIT = 0x80; // of nameIndex; the other bits number the image's own prefixes
+
+/** struct erofs_xattr_long_prefix, behind a u16 of its size; the rest of the prefix follows. 4-byte aligned. */
+export const RawLongPrefix = /* @__PURE__ */ defineStruct("erofs.xattr.prefix", 3, {
+  size: le.u16(0), // bytes behind this field
+  baseIndex: u8(2), // index in XATTR_PREFIXES
+});
+export const LONG_PREFIX_UNIT = 4; // bytes; of xattrPrefixStart
 
 /** Name prefixes; index is the on-disk value. `whole` names have nothing after the prefix. */
 export const XATTR_PREFIXES: readonly ({ readonly prefix: string; readonly whole: boolean } | undefined)[] = [
