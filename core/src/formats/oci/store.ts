@@ -34,28 +34,35 @@ export interface ImageStore extends BlobStore {
   close(): Promise<void>;
 }
 
+export interface ReadBlobOptions extends ReadOptions {
+  /** Bytes; where it is not given, what a document may have. */
+  readonly limit?: number | undefined;
+}
+
 /**
- * A whole small blob, its size and digest verified. Throws IntegrityError `size-mismatch`, `digest-mismatch`, and
- * FormatError `too-large` past {@link MAX_DOCUMENT_SIZE}. `what` names it in errors.
+ * A whole blob, its size and digest verified. Throws IntegrityError `size-mismatch`, `digest-mismatch`, and
+ * FormatError `too-large` past the limit. `what` names it in errors.
  */
 export async function readBlob(
   store: BlobStore,
   descriptor: Descriptor,
   hashes: Hashes,
   what: string,
-  options?: ReadOptions,
+  options: ReadBlobOptions = {},
 ): Promise<Uint8Array> {
   const { digest, size } = descriptor;
-  if (size > MAX_DOCUMENT_SIZE)
-    throw new FormatError("too-large", `${what} ${digest} has ${size} bytes, more than ${MAX_DOCUMENT_SIZE}`, {
-      expected: MAX_DOCUMENT_SIZE,
+  const { limit = MAX_DOCUMENT_SIZE } = options;
+  const name = what.includes(digest) ? what : `${what} ${digest}`;
+  if (size > limit)
+    throw new FormatError("too-large", `${name}: has ${size} bytes, more than ${limit}`, {
+      expected: limit,
       actual: size,
     });
   const blob = await store.open(descriptor, options);
   try {
     const bytes = new Uint8Array(size);
     let filled = 0;
-    for await (const chunk of verifiedLength(blob, size, `${what} ${digest}`, options)) {
+    for await (const chunk of verifiedLength(blob, size, name, options)) {
       bytes.set(chunk, filled);
       filled += chunk.length;
     }

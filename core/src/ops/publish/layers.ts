@@ -1,6 +1,6 @@
 /** The layers that artifacts other than the root are put together from, as sources. Each is verified before it is used. */
 import { FormatError } from "../../errors/index.ts";
-import type { Descriptor, Repository } from "../../formats/oci/index.ts";
+import { type Descriptor, type Repository, readBlob } from "../../formats/oci/index.ts";
 import type { Hashes } from "../../hash/index.ts";
 import {
   bytesSource,
@@ -13,9 +13,9 @@ import {
 } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
 import type { Assembly } from "./assembly.ts";
+import { copyBlob } from "./copy-blob.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { LITERALS_TYPE } from "./media-types.ts";
-import { copyBlob, readWholeBlob } from "./whole-blob.ts";
 
 /** Bytes of one layer of literals, uncompressed and as stored. */
 export const MAX_LITERALS = 16 * 1024 * 1024;
@@ -73,7 +73,7 @@ async function loadLiterals(
   onProgress?: (amount: number) => void,
 ): Promise<Source> {
   const what = `${repository.name}: literals ${descriptor.digest}`;
-  const stored = await readWholeBlob(repository, descriptor, MAX_LITERALS, hashes, what, { signal });
+  const stored = await readBlob(repository, descriptor, hashes, what, { limit: MAX_LITERALS, signal });
   onProgress?.(stored.length);
   const size = contentSize(stored);
   if (size === undefined || size > MAX_LITERALS)

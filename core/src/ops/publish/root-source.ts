@@ -1,6 +1,7 @@
 /** A root in a repository as two sources, data device and hash device, read in place by ranges. */
 import { concatBytes, fromHex } from "../../bytes/index.ts";
 import { IntegrityError } from "../../errors/index.ts";
+import { readBlob } from "../../formats/oci/index.ts";
 import {
   encodeVeritySuperblock,
   layoutHashTree,
@@ -13,7 +14,6 @@ import type { DecompressFrame } from "../environment.ts";
 import { frameCache } from "./frame-cache.ts";
 import { growingCache } from "./growing-cache.ts";
 import { readLeaves, runsOf, type StoredRoot, zeroDigest } from "./stored-root.ts";
-import { readWholeBlob } from "./whole-blob.ts";
 
 export interface RootSourceEnvironment {
   readonly hashes: Hashes;
@@ -116,5 +116,5 @@ async function readTreeLevels(
       expected: size,
       actual: tree?.size ?? 0,
     });
-  return readWholeBlob(repository, tree, size, hashes, what, options);
+  return readBlob(repository, tree, hashes, what, { ...options, limit: size });
 }

@@ -10,7 +10,6 @@ import type { Release } from "../release/release.ts";
 import { asDamage } from "./damage.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { readRanges } from "./ranges.ts";
-import { readWholeBlob } from "./whole-blob.ts";
 
 /** Leaf digests that are read as one range. */
 const MAX_LEAVES = 64 * 1024;
@@ -51,7 +50,7 @@ export async function openStoredRoot(
 ): Promise<StoredRoot> {
   const what = `${repository.name}: recipe ${manifest.recipe.digest}`;
   const recipe = parseRecipe(
-    await readWholeBlob(repository, manifest.recipe, MAX_RECIPE_SIZE, hashes, what, options),
+    await readBlob(repository, manifest.recipe, hashes, what, { ...options, limit: MAX_RECIPE_SIZE }),
     what,
   );
   const verity = verityOf(release);
