@@ -88,3 +88,11 @@ test("no module of core holds mutable state at its top level", () => {
     assert.doesNotMatch(readFileSync(path, "utf8"), /^(export )?(let|var) /m, relative(CORE, path));
   }
 });
+
+test("what is loaded by its place among the files goes through one module, which the single executable replaces", () => {
+  for (const folder of [CORE, join(CORE, "../../cli/src")])
+    for (const path of sources(folder)) {
+      if (path.endsWith(".test.ts") || path.endsWith("/own-files.ts")) continue;
+      assert.doesNotMatch(readFileSync(path, "utf8"), /\bimport\.meta\b|__dirname|createRequire/, relative(CORE, path));
+    }
+});

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import { type BlockHasher, type BlockHashParameters, DIGEST_SIZES } from "../hash/index.ts";
 import { hashInPlace } from "./block-hasher-loop.ts";
 import type { HashDone, HashJob, HashWorkerData } from "./block-hasher-worker.ts";
+import { workerUrl as workerUrlOf } from "./own-files.ts";
 
 /** Bytes of blocks in one slot: about 0.7 ms of work, against some 50 µs for the message both ways. */
 const SLOT_SIZE = 1024 * 1024;
@@ -70,7 +71,7 @@ export function createBlockHasher(options: BlockHasherOptions): BlockHasher & As
   const { workers: limit } = options;
   if (!Number.isSafeInteger(limit) || limit < 0 || limit > MAX_WORKERS)
     throw new RangeError(`${limit} workers, 0 to ${MAX_WORKERS} are possible`);
-  const workerUrl = options.workerUrl ?? new URL("./block-hasher-worker.ts", import.meta.url);
+  const workerUrl = options.workerUrl ?? workerUrlOf("block-hasher");
   const pool: PoolWorker[] = [];
   const free: Slot[] = [];
   const waiting: { readonly resolve: (slot: Slot) => void; readonly reject: (error: Error) => void }[] = [];

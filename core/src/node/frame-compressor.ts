@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import type { FrameCompressor } from "../ops/environment.ts";
 import { compressAll, cutFrames } from "./frame-compressor-loop.ts";
 import type { FrameJob, FramesDone } from "./frame-compressor-worker.ts";
+import { workerUrl as workerUrlOf } from "./own-files.ts";
 import { loadZstd } from "./zstd-wasm.ts";
 
 /** Requests up to this many bytes are compressed on the calling thread: a worker takes 40 ms to start. */
@@ -28,7 +29,7 @@ interface PoolWorker {
 /** An idle compressor does not keep the process alive. A thread that dies rejects the calls in work and every later one. */
 export async function createFrameCompressor({
   workers: limit,
-  workerUrl = new URL("./frame-compressor-worker.ts", import.meta.url),
+  workerUrl = workerUrlOf("frame-compressor"),
 }: FrameCompressorOptions): Promise<FrameCompressor & AsyncDisposable> {
   if (!Number.isSafeInteger(limit) || limit < 0 || limit > MAX_WORKERS)
     throw new RangeError(`${limit} workers, 0 to ${MAX_WORKERS} are possible`);

@@ -2,8 +2,8 @@
  * The system calls that Node lacks, from the C library through koffi. Where koffi cannot be loaded, or on another
  * system than Linux, there is no port, and callers say what they could not do.
  */
-import { createRequire } from "node:module";
 import { type ByteString, byteString } from "../bytes/index.ts";
+import { loadKoffi } from "./own-files.ts";
 
 /** Paths are bytes; links are not followed. What sets something returns 0, or the errno of the failure. */
 export interface NativeCalls {
@@ -60,7 +60,7 @@ export type SeekData = (descriptor: number, offset: number) => number | undefine
 export function loadSeekData(): SeekData | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const lseek = koffi.load("libc.so.6").func("int64_t lseek(int descriptor, int64_t offset, int whence)");
     return (descriptor, offset) => {
       const found = Number(lseek(descriptor, offset, SEEK_DATA));
@@ -87,7 +87,7 @@ export type TakeLock = (descriptor: number) => boolean;
 export function loadTakeLock(): TakeLock | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const flock = koffi.load("libc.so.6").func("int flock(int descriptor, int operation)");
     return (descriptor) => flock(descriptor, LOCK_EX | LOCK_NB) === 0 || koffi.errno() !== EWOULDBLOCK;
   } catch {
@@ -105,7 +105,7 @@ export type DropCache = (descriptor: number) => boolean;
 export function loadDropCache(): DropCache | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const advise = koffi
       .load("libc.so.6")
       .func("int posix_fadvise(int descriptor, int64_t offset, int64_t length, int advice)");
@@ -119,7 +119,7 @@ export function loadDropCache(): DropCache | undefined {
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const libc = koffi.load("libc.so.6");
     const lsetxattr = libc.func(
       "int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)",

@@ -103,23 +103,29 @@ const tables32 = (o: Order): ElfTables => ({
   dynamic: dynamic32(o),
   note: note(o),
 });
-const tables64 = (o: Order): ElfTables => ({
+const tables64 = (o: Order) => ({
   header: header64(o),
   segment: segment64(o),
   dynamic: dynamic64(o),
   note: note(o),
 });
 
+/** What every machine that Ashlar builds for has: 64 bits, little-endian. */
+export const TABLES_64_LE = /* @__PURE__ */ tables64(le);
+
 /** By word size and byte order as e_ident counts them. */
 export const TABLES: Readonly<Record<1 | 2, Readonly<Record<1 | 2, ElfTables>>>> = {
   1: { 1: /* @__PURE__ */ tables32(le), 2: /* @__PURE__ */ tables32(be) },
-  2: { 1: /* @__PURE__ */ tables64(le), 2: /* @__PURE__ */ tables64(be) },
+  2: { 1: TABLES_64_LE, 2: /* @__PURE__ */ tables64(be) },
 };
 
 export const SEGMENT_LOAD = 1;
 export const SEGMENT_DYNAMIC = 2;
 export const SEGMENT_INTERPRETER = 3;
 export const SEGMENT_NOTE = 4;
+export const SEGMENT_HEADERS = 6; // PT_PHDR: the table of segments itself
+/** Bits of a segment's flags. */
+export const SEGMENT_READABLE = 4;
 
 export const DYNAMIC_NULL = 0n;
 export const DYNAMIC_NEEDED = 1n;
