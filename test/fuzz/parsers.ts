@@ -1,6 +1,7 @@
 // Every parser that meets bytes of others, a row each: what it is fed, and how far it is read.
 
 import { CHANNEL_PARSERS } from "./formats/channel.ts";
+import { CODEC_PARSERS } from "./formats/codecs.ts";
 import { COMPOSEFS_PARSERS } from "./formats/composefs.ts";
 import { CPIO_PARSERS } from "./formats/cpio.ts";
 import { ELF_PARSERS } from "./formats/elf.ts";
@@ -22,6 +23,7 @@ import { VERITY_PARSERS } from "./formats/verity.ts";
 import type { Parser } from "./harness.ts";
 
 export const PARSERS: readonly Parser[] = [
+  ...CODEC_PARSERS,
   ...TAR_PARSERS,
   ...OCI_PARSERS,
   ...EROFS_PARSERS,

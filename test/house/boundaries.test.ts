@@ -10,12 +10,13 @@ const CORE = join(import.meta.dirname, "../../core/src");
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   bytes: ["errors"],
+  codecs: ["errors", "bytes"],
   hash: ["errors", "bytes"],
   source: ["errors", "bytes"],
   tree: ["errors", "bytes", "hash", "source"],
-  formats: ["errors", "bytes", "hash", "source", "tree"],
-  ops: ["errors", "bytes", "hash", "source", "tree", "formats"],
-  node: ["errors", "bytes", "hash", "source", "tree", "formats", "ops"],
+  formats: ["errors", "bytes", "codecs", "hash", "source", "tree"],
+  ops: ["errors", "bytes", "codecs", "hash", "source", "tree", "formats"],
+  node: ["errors", "bytes", "codecs", "hash", "source", "tree", "formats", "ops"],
 };
 
 /** Formats that may import another format. */
@@ -76,7 +77,7 @@ for (const path of sources(CORE)) {
           SIBLINGS[format]?.includes(targetFormat) || isTest,
           `format ${format} must not import ${targetFormat}`,
         );
-      if (targetLayer !== layer && ["errors", "bytes", "hash", "source", "tree"].includes(targetLayer))
+      if (targetLayer !== layer && ["errors", "bytes", "codecs", "hash", "source", "tree"].includes(targetLayer))
         assert.ok(target.endsWith("/index.ts"), `${specifier} reaches around the index of ${targetLayer}`);
     }
   });

@@ -9,4 +9,5 @@ export { createFile, type OpenSource, openFile } from "./files.ts";
 export { createFrameCompressor } from "./frame-compressor.ts";
 export { nodeHashes } from "./hashes.ts";
 export { nodeFiles } from "./host-files.ts";
+export { nativeDecompressor } from "./native-decompressor.ts";
 export { fileScratch } from "./scratch.ts";

@@ -1,0 +1,8 @@
+export {
+  type CompressionAlgorithm,
+  type DecompressOptions,
+  type Decompressor,
+  type Placement,
+  streamStart,
+} from "./decompressor.ts";
+export { pureDecompressor } from "./pure.ts";

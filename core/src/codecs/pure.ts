@@ -1,0 +1,35 @@
+/** Decompression that runs anywhere. */
+
+import { assertEnd, type Decompressor, openStream, type Stream } from "./decompressor.ts";
+import { decodeDeflate, deflateScratch } from "./deflate.ts";
+import { decodeLz4 } from "./lz4.ts";
+import { decodeMicroLzma, PROBABILITIES } from "./microlzma.ts";
+import { decodeZstd, zstdScratch } from "./zstd.ts";
+
+/** Keeps the memory that it works in, some 100 kB once every algorithm was used. */
+export function pureDecompressor(): Decompressor {
+  let deflate: ReturnType<typeof deflateScratch> | undefined;
+  let zstd: ReturnType<typeof zstdScratch> | undefined;
+  let probabilities: Uint16Array | undefined;
+  function decode(stream: Stream, output: Uint8Array): number {
+    switch (stream.algorithm) {
+      case "lz4":
+        return decodeLz4(stream, output);
+      case "microlzma":
+        probabilities ??= new Uint16Array(PROBABILITIES);
+        return decodeMicroLzma(stream, output, probabilities);
+      case "deflate":
+        deflate ??= deflateScratch();
+        return decodeDeflate(stream, output, deflate);
+      case "zstd":
+        zstd ??= zstdScratch();
+        return decodeZstd(stream, output, zstd);
+    }
+  }
+  return {
+    decompress(algorithm, input, output, options) {
+      const stream = openStream(algorithm, input, options);
+      assertEnd(stream, decode(stream, output));
+    },
+  };
+}
