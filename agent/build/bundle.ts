@@ -8,7 +8,7 @@ import { ASSETS } from "../src/assets.ts";
 
 const AGENT = join(import.meta.dirname, "..");
 const NODE_PART = join(AGENT, "../core/src/node");
-const WORKERS: readonly WorkerName[] = ["block-hasher", "frame-compressor"];
+const WORKERS: readonly WorkerName[] = ["block-hasher", "cluster-encoder", "frame-compressor"];
 const fromCore = createRequire(join(NODE_PART, "index.ts"));
 
 /** In the executable nothing lies beside the script: what is loaded by its place comes out of the assets. */

@@ -59,6 +59,18 @@ export function parseFsverityBlockSize(text: string): number {
   return size;
 }
 
+export function parseCompression(text: string): string {
+  if (!["none", "lz4"].includes(text)) throw new Error(`compression is none or lz4, not ${text}`);
+  return text;
+}
+
+export function parseClusterSize(text: string): number {
+  const size = parseSize(text);
+  if (size % 4096 !== 0 || size < 4096 || size > 1024 * 1024)
+    throw new Error(`cluster size is a multiple of 4096 up to 1M, not ${text}`);
+  return size;
+}
+
 export function parseSectorSize(text: string): 512 | 4096 {
   if (text === "512") return 512;
   if (text === "4096") return 4096;

@@ -1,5 +1,7 @@
 /** Flags that several commands share, each described once. */
 import {
+  parseClusterSize,
+  parseCompression,
   parsePath,
   parsePlatformName,
   parseRetryTimes,
@@ -152,6 +154,20 @@ export const inputFlags = {
     brief: "Ends of files in blocks of their own (small updates) or beside the inode (small image)",
     default: "blocks",
   },
+  compress: {
+    kind: "parsed",
+    parse: parseCompression,
+    brief: "Compression of the root: none, or lz4 (Linux 5.10 and later; smaller, slower to update)",
+    placeholder: "METHOD",
+    default: "none",
+  },
+  cluster: {
+    kind: "parsed",
+    parse: parseClusterSize,
+    brief: "Bytes that are compressed into, 4096 to 1M (more than 4096 for Linux 5.13 and later; default: 4096)",
+    placeholder: "BYTES",
+    optional: true,
+  },
   selinux: {
     kind: "enum",
     values: ["policy", "none"],
@@ -180,6 +196,8 @@ export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly timestamp?: bigint | undefined;
   readonly salt?: string | undefined;
   readonly tails: "blocks" | "inline";
+  readonly compress: string;
+  readonly cluster?: number | undefined;
   readonly selinux: "policy" | "none";
   readonly tmpdir?: string | undefined;
   readonly workers?: number | undefined;

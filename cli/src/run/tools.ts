@@ -4,9 +4,15 @@ import { availableParallelism } from "node:os";
 import { dirname, relative, resolve, sep } from "node:path";
 import process from "node:process";
 import { PolicyError } from "@ashlar/core/errors";
-import { createBlockHasher, fileScratch, nodeCompressors, nodeHashes, openArtifacts } from "@ashlar/core/node";
+import {
+  createBlockHasher,
+  createClusterEncoder,
+  fileScratch,
+  nodeCompressors,
+  nodeHashes,
+  openArtifacts,
+} from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
-import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
@@ -28,6 +34,11 @@ export function workersOf(workers: number | undefined): number {
   return workers ?? defaultWorkers();
 }
 
+/** Compressing is most of the work where it is done: then the calling thread has little to do. */
+function encodersOf(workers: number | undefined): number {
+  return workers ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS);
+}
+
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
   return createBlockHasher({ workers: workersOf(workers) });
 }
@@ -47,8 +58,6 @@ export interface Workshop {
   readonly input: Input;
   /** Where to look for what the input lacks (`--tools`). */
   readonly tools: Input | undefined;
-  /** What is to keep the machine up to date (`--agent`). */
-  readonly agent: Agent | undefined;
   /** What the result is made from, by digest; a directory has none. */
   readonly inputs: Release["inputs"];
   readonly clamp: bigint | undefined;
@@ -88,7 +97,7 @@ async function refuseInside({ transport, path }: Reference, folders: readonly st
 /** Reads the input, opens the output directory, runs `work`, and leaves nothing behind that was not published. */
 export async function inWorkshop<T>(
   reference: string,
-  flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined; readonly agent?: string | undefined },
+  flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined },
   session: Session,
   work: (workshop: Workshop) => Promise<T>,
 ): Promise<T> {
@@ -118,33 +127,27 @@ export async function inWorkshop<T>(
     scratch,
   };
   const read: Input[] = [];
-  let agent: Agent | undefined;
   try {
     for (const given of references) read.push(await readInput(given, reading, { platform }));
     const [input, tools] = read as [Input, Input | undefined];
     const inputs: Release["inputs"] = [];
     if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });
     if (tools?.digest !== undefined) inputs.push({ name: "tools", digest: tools.digest });
-    if (flags.agent !== undefined) {
-      const { architecture } = input;
-      const own = platform ?? (architecture === undefined ? undefined : { os: "linux", architecture });
-      agent = await (await import("./agent.ts")).readAgent(flags.agent, reading, { platform: own });
-      inputs.push({ name: AGENT_INPUT, digest: agent.digest });
-    }
     const artifacts = await openOutput();
     await using hasher = blockHasher(flags.workers);
+    await using clusterEncoder = createClusterEncoder({ workers: encodersOf(flags.workers) });
     const environment: Environment = {
       hashes: nodeHashes,
       blockHasher: hasher,
       compressors: nodeCompressors,
+      clusterEncoder,
       scratch,
       reporter,
       signal,
     };
-    return await work({ input, tools, agent, inputs, clamp, artifacts, environment });
+    return await work({ input, tools, inputs, clamp, artifacts, environment });
   } finally {
     for (const { dispose } of read) await dispose();
-    await agent?.dispose();
     await (await opened?.catch(() => undefined))?.discard();
   }
 }

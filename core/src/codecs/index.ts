@@ -1,3 +1,4 @@
+export * from "./cluster-encoder.ts";
 export {
   type CompressionAlgorithm,
   type DecompressOptions,
@@ -5,4 +6,5 @@ export {
   type Placement,
   streamStart,
 } from "./decompressor.ts";
+export * from "./lz4-encoder.ts";
 export { pureDecompressor } from "./pure.ts";

@@ -4,7 +4,7 @@
  */
 import { createRequire } from "node:module";
 
-export type WorkerName = "block-hasher" | "frame-compressor";
+export type WorkerName = "block-hasher" | "cluster-encoder" | "frame-compressor";
 
 export function workerUrl(name: WorkerName): URL {
   return new URL(`./${name}-worker.ts`, import.meta.url);

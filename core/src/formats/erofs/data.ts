@@ -1,15 +1,18 @@
 /** Second step of writing: file contents into whole blocks, strictly forward, in canonical order. */
 import { alignUp } from "../../bytes/index.ts";
 import type { BlockWriter } from "./blocks.ts";
+import type { CompressedExtent } from "./compress-map.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
 import { type DoneRead, fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
-/** Where a file's data lies. Compressed and chunked kinds come with issue 6. */
+/** Where a file's data lies. */
 export type Extent =
   /** All of it in whole blocks from `startBlock` on, the last one zero-padded. An empty file has block 0. */
   | { readonly kind: "plain"; readonly startBlock: number }
   /** All but the last `tailSize` bytes in whole blocks; these stand behind the inode. */
-  | { readonly kind: "inline"; readonly startBlock: number; readonly tailSize: number };
+  | { readonly kind: "inline"; readonly startBlock: number; readonly tailSize: number }
+  /** In clusters; their map stands behind the inode. */
+  | CompressedExtent;
 
 /** By index of the inode table; undefined for all but regular files. */
 export type Extents = readonly (Extent | undefined)[];

@@ -1,7 +1,9 @@
 /** Fourth step of writing: the planned metadata as bytes, strictly forward, and the superblock. */
-import { type ByteString, bytesOf, crc32cRegister } from "../../bytes/index.ts";
+import { type ByteString, bytesOf, concatBytes, crc32cRegister } from "../../bytes/index.ts";
 import { type Directory, type Node, TYPE_BITS } from "../../tree/index.ts";
 import type { BlockWriter } from "./blocks.ts";
+import { type CompressionFeatures, NO_COMPRESSION } from "./compress-features.ts";
+import { encodeMap } from "./compress-map.ts";
 import { storeRead } from "./data.ts";
 import { encodeDirectoryBlock } from "./directories.ts";
 import {
@@ -39,6 +41,8 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
     await writer.zerosUpTo(metaStart + place.nid * INODE_SLOT_SIZE);
     await writer.append(encodeInode(plan, i));
     if (inode.xattrs !== undefined) await writer.append(encodeXattrBody(inode.xattrs));
+    if (place.compressed !== undefined)
+      await writer.append(encodeMap(place.compressed, inode.headSize, place.size, blockSize));
     if (place.inlineSize === 0) continue;
     if (inode.node.type === "file") {
       const tail = await tails.next();
@@ -111,8 +115,9 @@ function encodeInode({ table, places }: MetadataPlan, index: number): Uint8Array
   });
 }
 
-/** i_u: the device as Linux's new_encode_dev packs it (8 low bits of minor, 12 of major, 12 high bits of minor). */
+/** i_u: the start block; the blocks of a compressed file; the device as Linux's new_encode_dev packs it (8 low bits of minor, 12 of major, 12 high bits of minor). */
 function unionField(node: Node, place: InodePlace): number {
+  if (place.compressed !== undefined) return place.compressed.blocks;
   if (node.type !== "character" && node.type !== "block") return place.startBlock;
   return ((node.minor & 0xff) | (node.major << 8) | ((node.minor & ~0xff) << 12)) >>> 0;
 }
@@ -122,12 +127,16 @@ export interface SuperblockOptions {
   readonly volumeName: Uint8Array;
   /** 16 bytes in text order. */
   readonly uuid: Uint8Array;
+  readonly features?: CompressionFeatures | undefined;
 }
 
-/** The 128 bytes, without a checksum. */
-export function encodeSuperblock(plan: MetadataPlan, { uuid, volumeName }: SuperblockOptions): Uint8Array {
+/** The 128 bytes, without a checksum, and the configurations of algorithms that follow them. */
+export function encodeSuperblock(
+  plan: MetadataPlan,
+  { uuid, volumeName, features = NO_COMPRESSION }: SuperblockOptions,
+): Uint8Array {
   const none = new Uint8Array(0);
-  return RawSuperblock.encode({
+  const superblock = RawSuperblock.encode({
     magic: SUPERBLOCK_MAGIC,
     checksum: 0,
     featureCompat: COMPAT.superblockChecksum | COMPAT.mtime,
@@ -142,8 +151,8 @@ export function encodeSuperblock(plan: MetadataPlan, { uuid, volumeName }: Super
     xattrBlock: plan.xattrBlock,
     uuid,
     volumeName,
-    featureIncompat: 0,
-    compression: 0,
+    featureIncompat: features.incompat,
+    compression: features.compression,
     extraDevices: 0,
     deviceTableSlot: 0,
     dirBlockBits: 0,
@@ -157,6 +166,7 @@ export function encodeSuperblock(plan: MetadataPlan, { uuid, volumeName }: Super
     rootNid64: 0n,
     reserved2: none,
   });
+  return concatBytes(superblock, features.configs);
 }
 
 /** The blocks before the data: zeros and the superblock, its checksum set. */

@@ -1,4 +1,5 @@
 export * from "./check.ts";
+export type { Compression } from "./compress.ts";
 export { type DataRun, flatRuns } from "./content.ts";
 export * from "./dump.ts";
 export { splitTime } from "./inodes.ts";

@@ -1,6 +1,7 @@
 /** Third step of writing: fixes every offset of the metadata. Pure. */
 import { alignUp } from "../../bytes/index.ts";
 import { UnsupportedError } from "../../errors/index.ts";
+import { type CompressedExtent, mapSize } from "./compress-map.ts";
 import { type Extents, fitsOneBlock } from "./data.ts";
 import { type DirectoryLayout, layOutDirectory } from "./directories.ts";
 import { type DataLayout, INODE_SLOT_SIZE } from "./format.ts";
@@ -14,9 +15,11 @@ export interface InodePlace {
   readonly size: number;
   /** First block of what is not inline; 0 where nothing is. */
   readonly startBlock: number;
-  /** Bytes behind inode and xattrs. */
+  /** Bytes of data behind inode and xattrs. */
   readonly inlineSize: number;
   readonly directory: DirectoryLayout | undefined;
+  /** Its map stands behind inode and xattrs. */
+  readonly compressed: CompressedExtent | undefined;
 }
 
 export interface MetadataPlan {
@@ -64,7 +67,7 @@ export function planMetadata(
       at = placeInline(cursor, inode, 0, blockSize);
     }
     slots.push(at / INODE_SLOT_SIZE);
-    cursor = at + inode.headSize + shape.inlineSize;
+    cursor = at + inode.headSize + shape.inlineSize + shape.mapSize;
   }
   let block = metaBlock + Math.ceil(cursor / blockSize);
   const outOfLine: number[] = [];
@@ -75,15 +78,9 @@ export function planMetadata(
       startBlock = block;
       block += shape.blocks;
     }
-    const { size, inlineSize, directory } = shape;
-    return {
-      nid: slots[i]!,
-      layout: inlineSize > 0 ? "flat-inline" : "flat-plain",
-      size,
-      startBlock,
-      inlineSize,
-      directory,
-    };
+    const { size, inlineSize, directory, compressed } = shape;
+    const layout = compressed !== undefined ? "compressed-compact" : inlineSize > 0 ? "flat-inline" : "flat-plain";
+    return { nid: slots[i]!, layout, size, startBlock, inlineSize, directory, compressed };
   });
   const xattrBlock = table.xattrs.sharedSize === 0 ? 0 : block;
   const blockCount = block + Math.ceil(table.xattrs.sharedSize / blockSize);
@@ -102,11 +99,17 @@ interface Shape {
   blocks: number;
   readonly startBlock: number;
   readonly directory: DirectoryLayout | undefined;
+  readonly compressed: CompressedExtent | undefined;
+  /** Bytes. */
+  readonly mapSize: number;
 }
+
+const NO_MAP = { compressed: undefined, mapSize: 0 } as const;
 
 function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number): Shape {
   const { node } = inode;
   if (node.type === "file") {
+    const compressed = extent?.kind === "compressed" ? extent : undefined;
     const inlineSize = extent?.kind === "inline" ? extent.tailSize : 0;
     return {
       size: node.content.size,
@@ -114,13 +117,15 @@ function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number
       blocks: 0,
       startBlock: extent?.startBlock ?? 0,
       directory: undefined,
+      compressed,
+      mapSize: compressed === undefined ? 0 : mapSize(inode.headSize, node.content.size, blockSize),
     };
   }
   if (node.type === "symlink") {
     const size = node.target.length;
     const isInline = fitsOneBlock(inode, size, blockSize);
     const blocks = isInline ? 0 : Math.ceil(size / blockSize);
-    return { size, inlineSize: isInline ? size : 0, blocks, startBlock: 0, directory: undefined };
+    return { size, inlineSize: isInline ? size : 0, blocks, startBlock: 0, directory: undefined, ...NO_MAP };
   }
   if (node.type === "directory") {
     const directory = layOutDirectory(node, blockSize, inode.path);
@@ -128,9 +133,9 @@ function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number
     const tailSize = size % blockSize;
     const isInline = tailSize > 0 && fitsOneBlock(inode, tailSize, blockSize);
     const blocks = isInline ? Math.floor(size / blockSize) : Math.ceil(size / blockSize);
-    return { size, inlineSize: isInline ? tailSize : 0, blocks, startBlock: 0, directory };
+    return { size, inlineSize: isInline ? tailSize : 0, blocks, startBlock: 0, directory, ...NO_MAP };
   }
-  return { size: 0, inlineSize: 0, blocks: 0, startBlock: 0, directory: undefined };
+  return { size: 0, inlineSize: 0, blocks: 0, startBlock: 0, directory: undefined, ...NO_MAP };
 }
 
 /**

@@ -26,8 +26,8 @@ export interface PlannedRead {
   readonly isLast: boolean;
 }
 
-export interface DoneRead {
-  readonly read: PlannedRead;
+export interface DoneRead<Read extends PlannedRead = PlannedRead> {
+  readonly read: Read;
   /** Undefined where the source can fill the caller's own buffer: see {@link fillFrom}. */
   readonly bytes: Uint8Array | undefined;
 }
@@ -36,12 +36,12 @@ export interface DoneRead {
  * The bytes of each read, in order. The source's own error is thrown again with the path in front; SourceError
  * `short-read` where a source gives another length than asked, `read-failed` for errors that are not ours.
  */
-export async function* readAhead(
-  reads: Iterable<PlannedRead>,
+export async function* readAhead<Read extends PlannedRead>(
+  reads: Iterable<Read>,
   { signal }: { readonly signal?: AbortSignal | undefined },
-): AsyncGenerator<DoneRead> {
+): AsyncGenerator<DoneRead<Read>> {
   const planned = reads[Symbol.iterator]();
-  const waiting: { readonly read: PlannedRead; readonly bytes: Promise<Uint8Array> | undefined }[] = [];
+  const waiting: { readonly read: Read; readonly bytes: Promise<Uint8Array> | undefined }[] = [];
   let head = 0; // waiting[0..head) are done; dropped in bulk, since shift() on a long array is slow
   let bytesWaiting = 0;
   let next = planned.next();

@@ -1,12 +1,14 @@
 /**
- * Writes a tree as an uncompressed EROFS image, strictly forward but for the first block. Linux 5.10 and later mount it.
- * The steps stand in inodes.ts, data.ts, plan.ts and emit.ts; the layout in README.md.
+ * Writes a tree as an EROFS image, strictly forward but for the first block. Linux 5.10 and later mount it.
+ * The steps stand in inodes.ts, data.ts or compress.ts, plan.ts and emit.ts; the layout in README.md.
  */
 import { encodeUtf8, formatUuid, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { type Hashes, pureHashes } from "../../hash/index.ts";
 import type { RandomSink } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import { blockWriter } from "./blocks.ts";
+import { type Compression, storeCompressed } from "./compress.ts";
+import { featuresOf } from "./compress-features.ts";
 import { storeData } from "./data.ts";
 import { emitMetadata, encodeHead, encodeSuperblock } from "./emit.ts";
 import { headSize } from "./format.ts";
@@ -21,15 +23,17 @@ export interface WriteErofsOptions {
    * data; `inline` puts it behind the inode, which is smaller.
    */
   readonly tails?: "blocks" | "inline" | undefined;
+  /** Default: contents are stored as they are. */
+  readonly compression?: Compression | undefined;
   /** At most 15 bytes of UTF-8. */
   readonly volumeName?: string | undefined;
   /**
-   * 16 bytes in text order, or a function that is called when all but the head is written; it gets the 128 bytes of
-   * the superblock, uuid and checksum zero, and the size of the image in bytes. By default an RFC 9562 version 8 UUID from the SHA-256 of
-   * all but the head, followed by these 128 bytes.
+   * 16 bytes in text order, or a function that is called when all but the head is written; it gets the superblock
+   * (128 bytes, uuid and checksum zero; with compression what follows them too) and the size of the image in bytes. By default an RFC 9562 version 8 UUID from the SHA-256 of
+   * all but the head, followed by these bytes.
    */
   readonly uuid?: Uint8Array | ((superblockWithoutUuid: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
-  /** For the default uuid alone. Default: {@link pureHashes}, which is slow. */
+  /** For the default uuid, and to find equal files where contents are compressed. Default: {@link pureHashes}, which is slow. */
   readonly hashes?: Hashes | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Bytes of file content that are stored, of how many. Called often. */
@@ -88,13 +92,21 @@ export async function writeErofs(
     },
   };
   const writer = blockWriter(observed, headSize(blockSize), { blockSize, signal });
-  const extents = await storeData(table, writer, { blockSize, tails, signal, onStored });
+  const storing = { blockSize, tails, signal, onStored };
+  const { compression } = options;
+  const extents = await (compression === undefined
+    ? storeData(table, writer, storing)
+    : storeCompressed(table, writer, { ...storing, compression, hashes: options.hashes ?? pureHashes }));
+  const features = compression && featuresOf(compression, blockSize);
   const plan = planMetadata(table, extents, { metaBlock: writer.position / blockSize, blockSize });
   await emitMetadata(plan, writer, { signal, onStored });
   await writer.finish();
 
-  const uuid = await chooseUuid(options.uuid, encodeSuperblock(plan, { volumeName, uuid: new Uint8Array(16) }));
-  await sink.writeAt(0, encodeHead(encodeSuperblock(plan, { volumeName, uuid }), blockSize));
+  const uuid = await chooseUuid(
+    options.uuid,
+    encodeSuperblock(plan, { volumeName, features, uuid: new Uint8Array(16) }),
+  );
+  await sink.writeAt(0, encodeHead(encodeSuperblock(plan, { volumeName, features, uuid }), blockSize));
   return {
     size: plan.blockCount * blockSize,
     blockSize,

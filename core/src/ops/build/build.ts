@@ -17,11 +17,11 @@ import {
   type RecordedOptions,
   type Release,
 } from "../release/release.ts";
+import { type CompressionOptions, chooseCompression, recordCompression } from "../seal/compression.ts";
 import { productUuid } from "../seal/product.ts";
-import { sealTree, verityParameters } from "../seal/seal.ts";
+import { BLOCK_SIZE, sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
-import { type Agent, putAgent } from "./agent/index.ts";
 import { type Architecture, architectureOf } from "./architecture.ts";
 import { type BootFiles, findBootFiles } from "./boot-files.ts";
 import { type DiskInput, layoutDisk } from "./disk.ts";
@@ -45,11 +45,9 @@ export interface SystemInput {
   readonly inputs: Release["inputs"];
   /** Where to look for systemd's stub and boot loader when `tree` has none. */
   readonly tools?: Directory | undefined;
-  /** What keeps the machine up to date; it is put into `tree`. */
-  readonly agent?: Pick<Agent, "content"> | undefined;
 }
 
-export interface BuildOptions extends GeometryOptions {
+export interface BuildOptions extends GeometryOptions, CompressionOptions {
   /** Stem of the artifacts; default `ID_VERSION`. */
   readonly name?: string | undefined;
   readonly imageId?: string | undefined;
@@ -104,8 +102,6 @@ async function decide(input: SystemInput, options: BuildOptions, environment: En
   const commandLine = (rootHash: string): string => composeCommandLine(rootHash, kargs, options.kargs ?? []);
   commandLine("0".repeat(64)); // as long as the real one, for what it refuses
   const clamp = options.clamp ?? input.created ?? newestTime(tree);
-  if (input.agent !== undefined)
-    for (const note of await putAgent(tree, input.agent, architecture, clamp)) reporter.note(note);
   for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
   const selinux = await labelTree(tree, options.selinux ?? "policy", reporter);
   const osRelease = await readOsRelease(tree);
@@ -190,6 +186,7 @@ export async function buildSystem(
   environment: Environment,
 ): Promise<Built> {
   const { hashes, signal } = environment;
+  const compression = chooseCompression(options, BLOCK_SIZE);
   const decided = await decide(input, options, environment);
   const { identity, architecture, kernel } = decided;
 
@@ -214,7 +211,7 @@ export async function buildSystem(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails },
+    { verity, verityUuid, tails: options.tails, compression },
     environment,
   );
   const rootHash = toHex(sealed.rootHash);
@@ -253,6 +250,7 @@ export async function buildSystem(
       timestamp: formatTime(decided.clamp),
       etc: options.etc,
       tails: options.tails,
+      ...recordCompression(compression),
       ...(decided.selinux === "none" ? {} : { selinux: decided.selinux }),
       kargs: [...(options.kargs ?? [])],
       espSize: geometry.esp.size,

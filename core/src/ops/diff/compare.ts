@@ -171,8 +171,7 @@ function isDevice(node: Node): node is Extract<Node, { readonly major: number }>
   return node.type === "character" || node.type === "block";
 }
 
-export function sameXattrs(before: Pick<Node, "xattrs">, after: Pick<Node, "xattrs">): boolean {
-  if (before.xattrs === after.xattrs) return true;
+function sameXattrs(before: Node, after: Node): boolean {
   if (before.xattrs.size !== after.xattrs.size) return false;
   for (const [name, value] of before.xattrs) {
     const other = after.xattrs.get(name);
@@ -182,7 +181,7 @@ export function sameXattrs(before: Pick<Node, "xattrs">, after: Pick<Node, "xatt
 }
 
 /** Stops at the first chunk that differs. */
-export async function equalSources(a: Source, b: Source, options: ReadOptions = {}): Promise<boolean> {
+async function equalSources(a: Source, b: Source, options: ReadOptions): Promise<boolean> {
   if (a === b) return true;
   if (a.size !== b.size) return false;
   for (let at = 0; at < a.size; at += CHUNK_SIZE) {

@@ -76,6 +76,8 @@ export const BUILD_OPTIONS = [
   "timestamp",
   "etc",
   "tails",
+  "compress",
+  "cluster",
   "selinux",
   "kargs",
   "espSize",
@@ -84,7 +86,7 @@ export const BUILD_OPTIONS = [
   "sectorSize",
 ] as const;
 /** The same of `seal`. */
-export const SEAL_OPTIONS = ["timestamp", "tails", "selinux"] as const;
+export const SEAL_OPTIONS = ["timestamp", "tails", "compress", "cluster", "selinux"] as const;
 
 /** Options under these names alone. */
 export type RecordedOptions<Name extends string> = Partial<Record<Name, Release["options"][string]>>;

@@ -1,11 +1,11 @@
 /** The options of a build, from what its release records. */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import { AGENT_INPUT, type BuildOptions } from "../build/index.ts";
+import type { BuildOptions } from "../build/index.ts";
 import { BUILD_OPTIONS, FORMAT_VERSION, type Release, SEAL_OPTIONS } from "../release/release.ts";
 import type { SealContentOptions } from "../seal/index.ts";
 
 /** Inputs by name that a build can be given again. */
-const INPUTS = ["image", "tools", AGENT_INPUT];
+const INPUTS = ["image", "tools"];
 
 /** A release with a command line is one of a system. */
 export function isSystem({ commandLine }: Release): boolean {
@@ -63,7 +63,7 @@ export function sealOptionsOf(release: Release, what: string): SealContentOption
 }
 
 function commonOptions(release: Release, read: OptionReader) {
-  const { imageId, imageVersion, verity, artifacts } = release;
+  const { imageId, imageVersion, verity, artifacts, options } = release;
   const root = artifacts.find(({ role }) => role === "root")?.name ?? "";
   return {
     name: root.endsWith(ROOT_SUFFIX) ? root.slice(0, -ROOT_SUFFIX.length) : undefined,
@@ -71,6 +71,7 @@ function commonOptions(release: Release, read: OptionReader) {
     imageVersion,
     clamp: read.time("timestamp"),
     tails: read.choice("tails", ["blocks", "inline"]),
+    ...(options["compress"] === undefined ? {} : { compress: read.text("compress"), cluster: read.size("cluster") }),
     // Where files were labelled the policy's name is recorded; the image has it.
     selinux: release.options["selinux"] === undefined ? ("none" as const) : ("policy" as const),
     salt: verity.salt,
@@ -88,6 +89,10 @@ function optionReader({ options }: Release, what: string) {
   return {
     choice<T extends string>(name: string, values: readonly T[]): T {
       return values.find((value) => value === options[name]) ?? fail(name, values.join(" or "));
+    },
+    text(name: string): string {
+      const value = options[name];
+      return typeof value === "string" ? value : fail(name, "text");
     },
     size(name: string): number {
       const value = options[name];

@@ -6,7 +6,7 @@ import { equalBytes } from "../../bytes/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type ArtifactStore, unpublished } from "../artifacts.ts";
-import { AGENT_INPUT, type Agent, buildSystem } from "../build/index.ts";
+import { buildSystem } from "../build/index.ts";
 import type { Environment } from "../environment.ts";
 import type { Input } from "../image/index.ts";
 import { encodeRelease, type Release } from "../release/release.ts";
@@ -23,13 +23,6 @@ export interface Original {
   readonly bytes: Uint8Array;
   /** An artifact by its name; nothing is opened where everything is the same. */
   open(name: string): Promise<Source>;
-}
-
-/** What to build from again. */
-export interface ReproductionInputs {
-  readonly image: Input;
-  readonly tools: Input | undefined;
-  readonly agent: Pick<Agent, "content" | "digest"> | undefined;
 }
 
 export interface ArtifactComparison {
@@ -62,15 +55,16 @@ export interface Reproduction {
  */
 export async function reproduceRelease(
   original: Original,
-  given: ReproductionInputs,
+  source: Input,
+  tools: Input | undefined,
   artifacts: ArtifactStore,
   environment: Environment,
 ): Promise<Reproduction> {
   const { release, name } = original;
   assertReproducible(release, name);
-  const inputs = compareInputs(release, given);
+  const inputs = compareInputs(release, source, tools);
   const store = unpublished(artifacts);
-  const rebuilt = await rebuild(original, given, store, environment);
+  const rebuilt = await rebuild(original, source, tools, store, environment);
   const entries = release.artifacts.map((artifact): ArtifactComparison => {
     const found = rebuilt.artifacts.find((other) => other.name === artifact.name);
     return {
@@ -88,11 +82,10 @@ export async function reproduceRelease(
   return { identical: differences.length === 0, inputs, artifacts: entries, differences };
 }
 
-function compareInputs(release: Release, { image, tools, agent }: ReproductionInputs): InputComparison[] {
+function compareInputs(release: Release, source: Input, tools: Input | undefined): InputComparison[] {
   const given = new Map([
-    ["image", image.digest],
+    ["image", source.digest],
     ["tools", tools?.digest],
-    [AGENT_INPUT, agent?.digest],
   ]);
   const recorded = new Map(release.inputs.map(({ name, digest }) => [name, digest as Digest]));
   return [...new Set([...recorded.keys(), ...given.keys()])]
@@ -102,23 +95,15 @@ function compareInputs(release: Release, { image, tools, agent }: ReproductionIn
 
 async function rebuild(
   { release, name }: Original,
-  { image, tools, agent }: ReproductionInputs,
+  source: Input,
+  tools: Input | undefined,
   store: ArtifactStore,
   environment: Environment,
 ): Promise<Release> {
-  const { tree, created, labels, dispose } = image;
+  const { tree, created, labels, dispose } = source;
   const { architecture, inputs } = release; // the recorded inputs, so that nothing but the bytes is compared
   if (isSystem(release)) {
-    const input = {
-      tree,
-      architecture: architecture ?? "",
-      created,
-      labels,
-      inputs,
-      tools: tools?.tree,
-      agent,
-      dispose,
-    };
+    const input = { tree, architecture: architecture ?? "", created, labels, inputs, tools: tools?.tree, dispose };
     return (await buildSystem(input, buildOptionsOf(release, name), store, environment)).release;
   }
   const input = { tree, architecture, created, labels, inputs, dispose };

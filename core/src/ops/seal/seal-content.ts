@@ -15,8 +15,9 @@ import {
   type SEAL_OPTIONS,
 } from "../release/release.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
+import { type CompressionOptions, chooseCompression, recordCompression } from "./compression.ts";
 import { productUuid } from "./product.ts";
-import { sealTree, verityParameters } from "./seal.ts";
+import { BLOCK_SIZE, sealTree, verityParameters } from "./seal.ts";
 import { clampTimes, newestTime } from "./times.ts";
 
 /** Content, wherever it comes from. */
@@ -34,7 +35,7 @@ export interface ContentInput {
   dispose(): Promise<void>;
 }
 
-export interface SealContentOptions {
+export interface SealContentOptions extends CompressionOptions {
   /** Stem of the artifacts; default `ID_VERSION`. */
   readonly name?: string | undefined;
   readonly imageId?: string | undefined;
@@ -89,6 +90,7 @@ export async function sealContent(
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
   const selinux = await labelTree(input.tree, options.selinux ?? "policy", reporter);
+  const compression = chooseCompression(options, BLOCK_SIZE);
   const names = { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` };
   const root = await artifacts.create(names.root);
   const hashDevice = await artifacts.create(names.verity);
@@ -101,7 +103,7 @@ export async function sealContent(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails },
+    { verity, verityUuid, tails: options.tails, compression },
     environment,
   );
 
@@ -120,6 +122,7 @@ export async function sealContent(
     options: {
       timestamp: formatTime(clamp),
       tails: options.tails,
+      ...recordCompression(compression),
       ...(selinux === "none" ? {} : { selinux }),
     } satisfies RecordedOptions<(typeof SEAL_OPTIONS)[number]>,
     artifacts: [

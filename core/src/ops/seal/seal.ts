@@ -7,6 +7,7 @@ import { forwardSink, type Scratch } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
+import { type RootCompression, writerCompression } from "./compression.ts";
 import { productSeed } from "./product.ts";
 
 /** Blocks of the root and of its hash tree, in bytes; the page size of every kernel that must read them. */
@@ -32,6 +33,7 @@ export interface SealOptions {
   /** Of the verity superblock. Not under the root hash, but in the digest of the hash device. */
   readonly verityUuid: Uuid;
   readonly tails: "blocks" | "inline";
+  readonly compression?: RootCompression | undefined;
 }
 
 export interface Sealed {
@@ -72,9 +74,10 @@ async function sealInto(
   root: Artifact,
   hashDevice: Artifact,
   options: SealOptions,
-  { hashes, blockHasher, reporter, signal }: Environment,
+  environment: Environment,
   digests: Scratch,
 ): Promise<Sealed> {
+  const { hashes, blockHasher, reporter, signal } = environment;
   const { verity } = options;
   const leaves = leafCollector(root, blockHasher, verity, digests);
   let task: ReturnType<typeof reporter.start> | undefined;
@@ -82,6 +85,8 @@ async function sealInto(
   const image = await writeErofs(tree, leaves, {
     blockSize: BLOCK_SIZE,
     tails: options.tails,
+    compression: writerCompression(options.compression, environment),
+    hashes,
     signal,
     uuid: async (superblock, size) => {
       const rest = await leaves.digestOfRest(size, hashes);

@@ -1,0 +1,43 @@
+/** What a superblock says about compression. Spec: Linux fs/erofs/super.c and decompressor.c (z_erofs_parse_cfgs), as of 6.18. */
+import { concatBytes } from "../../bytes/index.ts";
+import type { Compression } from "./compress.ts";
+import { INCOMPAT } from "./format.ts";
+import { ALGORITHMS, RawLz4Config } from "./format-compressed.ts";
+
+export interface CompressionFeatures {
+  /** Bits of `featureIncompat`. */
+  readonly incompat: number;
+  /** The superblock's `compression`. */
+  readonly compression: number;
+  /** What follows the superblock. */
+  readonly configs: Uint8Array;
+}
+
+export const NO_COMPRESSION: CompressionFeatures = /* @__PURE__ */ Object.freeze({
+  incompat: 0,
+  compression: 0,
+  configs: /* @__PURE__ */ new Uint8Array(0),
+});
+
+/** How far an LZ4 match reaches back, bytes; the kernel takes it for how much it must keep. */
+const LZ4_MAX_DISTANCE = 65535;
+
+export function algorithmNumber(algorithm: Compression["algorithm"]): number {
+  return ALGORITHMS.indexOf(algorithm);
+}
+
+/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13. */
+export function featuresOf({ algorithm, clusterSize }: Compression, blockSize: number): CompressionFeatures {
+  if (clusterSize === blockSize)
+    return { incompat: INCOMPAT.zeroPadding, compression: LZ4_MAX_DISTANCE, configs: new Uint8Array(0) };
+  const config = RawLz4Config.encode({
+    maxDistance: LZ4_MAX_DISTANCE,
+    maxClusterBlocks: clusterSize / blockSize,
+    reserved: new Uint8Array(0),
+  });
+  return {
+    incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs,
+    compression: 2 ** algorithmNumber(algorithm),
+    configs: concatBytes(Uint8Array.of(config.length, 0), config),
+  };
+}

@@ -1,0 +1,208 @@
+/**
+ * Second step of writing where contents are compressed: clusters of blocks, strictly forward, in canonical order. Files
+ * are cut into pieces that are encoded by themselves, many at once, so the bytes do not depend on who encodes them.
+ */
+import { alignUp, toHex } from "../../bytes/index.ts";
+import { type ClusterEncoder, ENCODE_CAPACITY, type EncodedPieces, type EncodeSlot } from "../../codecs/index.ts";
+import type { Hashes } from "../../hash/index.ts";
+import type { BlockWriter } from "./blocks.ts";
+import { algorithmNumber } from "./compress-features.ts";
+import { type Extent, type Extents, fitsOneBlock, type StoreOptions } from "./data.ts";
+import type { InodeTable } from "./inodes.ts";
+import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
+
+export interface Compression {
+  readonly encoder: ClusterEncoder;
+  readonly algorithm: "lz4";
+  /** Bytes that a cluster may take, a multiple of the block size, at most 1 MiB. Linux before 5.13 reads only one block. */
+  readonly clusterSize: number;
+}
+
+interface CompressOptions extends StoreOptions {
+  readonly compression: Compression;
+  /** To find equal files. */
+  readonly hashes: Hashes;
+}
+
+/** A part of a file that is stored by itself. */
+interface FilePiece {
+  /** Index of the inode table. */
+  readonly file: number;
+  /** Bytes; all but the last piece of a file have whole blocks. */
+  readonly size: number;
+  readonly isFirst: boolean;
+  readonly isLast: boolean;
+  /** Whether it is tried at all. */
+  readonly isEncoded: boolean;
+}
+
+/** Part of a piece, as it is read. */
+interface PieceRead extends PlannedRead {
+  readonly piece: FilePiece;
+  /** Bytes from the start of the piece. */
+  readonly at: number;
+}
+
+interface Batch {
+  readonly slot: EncodeSlot;
+  readonly pieces: (FilePiece & { readonly at: number })[];
+  /** Bytes of the slot's input. */
+  used: number;
+  encoded: Promise<EncodedPieces> | undefined;
+}
+
+/** A file of which the first piece is written and the last may not be. */
+interface OpenFile {
+  readonly startBlock: number;
+  readonly clusters: number[];
+}
+
+/**
+ * Writes every file's blocks from the writer's position on and tells where they are. A file that another one equals is
+ * stored once; what does not get smaller is stored as it is.
+ */
+export async function storeCompressed(
+  table: InodeTable,
+  writer: BlockWriter,
+  options: CompressOptions,
+): Promise<Extents> {
+  const { blockSize, signal, onStored, hashes } = options;
+  const { encoder, clusterSize, algorithm } = options.compression;
+  const encoding = { algorithm, blockSize, clusterSize };
+  const extents: (Extent | undefined)[] = new Array(table.inodes.length);
+  const sizes = countSizes(table);
+  const known = new Map<string, number>(); // size and digest → file
+  const same = new Map<number, number>(); // file → the one that it equals
+  const queue: Batch[] = [];
+  let open: OpenFile | undefined;
+  let batch: Batch | undefined;
+
+  function submit(): void {
+    if (batch === undefined) return;
+    const pieces = batch.pieces.filter(({ isEncoded }) => isEncoded);
+    batch.encoded = batch.slot.encode(pieces, encoding);
+    batch.encoded.catch(() => {}); // thrown when its turn comes
+    queue.push(batch);
+    batch = undefined;
+  }
+
+  async function startBatch(): Promise<Batch> {
+    while (queue.length >= encoder.slots) await writeOldest();
+    return { slot: await encoder.take(), pieces: [], used: 0, encoded: undefined };
+  }
+
+  async function writeOldest(): Promise<void> {
+    const { slot, pieces, encoded } = queue.shift()!; // callers look first
+    const { bytes, extents: made } = await encoded!; // whatever is queued is submitted
+    let at = 0; // bytes of blocks
+    let cluster = 0; // numbers
+    for (const piece of pieces) {
+      open = piece.isFirst || open === undefined ? { startBlock: writer.position / blockSize, clusters: [] } : open;
+      if (!piece.isEncoded) {
+        await writer.append(slot.input.subarray(piece.at, piece.at + alignUp(piece.size, blockSize)));
+        for (let left = piece.size; left > 0; left -= blockSize) open.clusters.push(Math.min(left, blockSize), 2);
+      } else {
+        const start = at;
+        for (let content = 0; content < piece.size; cluster += 2) {
+          open.clusters.push(made[cluster]!, made[cluster + 1]!); // the encoder's clusters add up to its pieces
+          content += made[cluster]!;
+          at += (made[cluster + 1]! >> 1) * blockSize;
+        }
+        await writer.append(bytes.subarray(start, at));
+      }
+      if (piece.isLast) extents[piece.file] = closeFile(open, options);
+      onStored?.(piece.size);
+    }
+    slot.release();
+  }
+
+  /** Whether the file was stored already. `content` is all of it. */
+  function isKnown(file: number, content: Uint8Array): boolean {
+    if (sizes.get(content.length)! < 2) return false; // every size is counted
+    const key = `${content.length}:${toHex(hashes.hash("sha256", content))}`;
+    const first = known.get(key);
+    if (first === undefined) known.set(key, file);
+    else same.set(file, first);
+    return first !== undefined;
+  }
+
+  for await (const { read, bytes } of readAhead(pieceReads(table, extents, options), { signal })) {
+    const { piece, at, length } = read;
+    if (at === 0) {
+      if (batch !== undefined && batch.used + alignUp(piece.size, blockSize) > ENCODE_CAPACITY) submit();
+      batch ??= await startBatch();
+    }
+    const { slot, used, pieces }: Batch = batch!; // started with the piece
+    const target = slot.input.subarray(used + at, used + at + length);
+    if (bytes !== undefined) target.set(bytes);
+    else await fillFrom(read, target, 0);
+    if (at + length < piece.size) continue;
+    if (piece.isFirst && piece.isLast && isKnown(piece.file, slot.input.subarray(used, used + piece.size))) {
+      onStored?.(piece.size);
+      continue;
+    }
+    const end = used + alignUp(piece.size, blockSize);
+    slot.input.fill(0, used + piece.size, end);
+    pieces.push({ ...piece, at: used });
+    batch!.used = end;
+  }
+  submit();
+  while (queue.length > 0) await writeOldest();
+  for (const [file, first] of same) extents[file] = extents[first];
+  return extents;
+}
+
+/** Files by size: only where two have one can they be equal. */
+function countSizes(table: InodeTable): ReadonlyMap<number, number> {
+  const counts = new Map<number, number>();
+  for (const { node } of table.inodes)
+    if (node.type === "file") counts.set(node.content.size, (counts.get(node.content.size) ?? 0) + 1);
+  return counts;
+}
+
+/** Clusters that are all plain whole blocks lie as an uncompressed file does. */
+function closeFile({ startBlock, clusters }: OpenFile, { blockSize, compression }: CompressOptions): Extent {
+  let blocks = 0;
+  let isPlain = true;
+  for (let i = 0; i < clusters.length; i += 2) {
+    blocks += clusters[i + 1]! >> 1; // pairs
+    isPlain &&= (clusters[i + 1]! & 1) === 0;
+  }
+  if (isPlain) return { kind: "plain", startBlock };
+  return {
+    kind: "compressed",
+    startBlock,
+    blocks,
+    clusters: Uint32Array.from(clusters),
+    algorithm: algorithmNumber(compression.algorithm),
+    isBig: compression.clusterSize > blockSize,
+  };
+}
+
+/** Cuts what has data of its own into pieces and these into reads; sets the extents of all other files. */
+function* pieceReads(
+  table: InodeTable,
+  extents: (Extent | undefined)[],
+  { blockSize, tails }: StoreOptions,
+): Generator<PieceRead> {
+  for (const [file, inode] of table.inodes.entries()) {
+    const { node, path } = inode;
+    if (node.type !== "file") continue;
+    const source = node.content;
+    const { size } = source;
+    if (size === 0) extents[file] = { kind: "plain", startBlock: 0 };
+    else if (tails === "inline" && size < blockSize && fitsOneBlock(inode, size, blockSize))
+      extents[file] = { kind: "inline", startBlock: 0, tailSize: size };
+    else
+      for (let start = 0; start < size; start += ENCODE_CAPACITY) {
+        const pieceSize = Math.min(ENCODE_CAPACITY, size - start);
+        const isLast = start + pieceSize === size;
+        // No cluster is less than a block.
+        const piece = { file, size: pieceSize, isFirst: start === 0, isLast, isEncoded: size > blockSize };
+        for (let at = 0; at < pieceSize; at += READ_SIZE) {
+          const length = Math.min(READ_SIZE, pieceSize - at);
+          yield { source, path, offset: start + at, length, isLast: isLast && at + length === pieceSize, piece, at };
+        }
+      }
+  }
+}
