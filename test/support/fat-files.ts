@@ -27,7 +27,6 @@ import { clusterOffset } from "../../core/src/formats/fat/geometry.ts";
 import { parseBootSector } from "../../core/src/formats/fat/header.ts";
 import { foldName, shortNames } from "../../core/src/formats/fat/names.ts";
 import type { Device, EspFiles } from "../../core/src/ops/update/index.ts";
-import { passingChunksOf } from "../../core/src/source/index.ts";
 
 const SECTOR = 512;
 
@@ -243,26 +242,51 @@ export async function fatFiles(
         close: async () => {},
       };
     },
-    async write(path, content, { signal, onProgress } = {}) {
+    async write(path, content, { signal, onProgress, from = 0 } = {}) {
       const [folder, name] = split(path);
       const cluster = await folderOf(folder);
       if (cluster === undefined) throw new SourceError("not-found", `esp: ${folder} is not there`);
-      if ((await files.list(folder)).some((file) => isSame(file.name, name))) await files.remove(path);
-      const slot = await addEntry(cluster, name, 0, 0); // as Linux makes a file: empty at first
-      const clusters = await allocate(Math.ceil(content.size / clusterSize));
-      let at = 0;
-      for await (const chunk of passingChunksOf(content, { signal, chunkSize: 64 * clusterSize })) {
-        for (let done = 0; done < chunk.length; done += clusterSize) {
-          const padded = new Uint8Array(clusterSize);
-          padded.set(chunk.subarray(done, done + clusterSize));
-          await device.writeAt(placeOf(clusters[at++]!), padded);
+      const exists = (await files.list(folder)).some((file) => isSame(file.name, name));
+      if (exists && from === 0) await files.remove(path);
+      if (!exists || from === 0) await addEntry(cluster, name, 0, 0); // as Linux makes a file: empty at first
+      const { slot, slots, cluster: first, size: there } = await find(path);
+      if (from > there) throw new RangeError(`esp: ${path} has ${there} bytes, not ${from}`);
+      const clusters = chain(first).slice(0, Math.ceil(from / clusterSize));
+      const needed = Math.ceil(content.size / clusterSize);
+      const last = clusters.at(-1);
+      const more = await allocate(Math.max(0, needed - clusters.length));
+      if (last !== undefined && more[0] !== undefined) await setFat([[last, more[0]]]);
+      clusters.push(...more);
+      const setSize = async (size: number): Promise<void> => {
+        const { bytes: all } = await readDirectory(cluster);
+        const at = (slot + slots - 1) * ENTRY_SIZE;
+        all.set(encodeShort(all.slice(at, at + 11), clusters[0] ?? 0, size), at);
+        await writeSlots(cluster, all, slot + slots - 1, 1);
+      };
+      let position = from;
+      try {
+        for (; position < content.size; ) {
+          signal?.throwIfAborted();
+          const within = position % clusterSize;
+          const part = Math.min(64 * clusterSize - within, content.size - position);
+          const chunk = await content.read(position, part);
+          for (let done = 0; done < part; ) {
+            const at = position + done;
+            const start = at % clusterSize;
+            const place = placeOf(clusters[Math.floor(at / clusterSize)]!);
+            const piece = chunk.subarray(done, done + clusterSize - start);
+            const padded =
+              start === 0 ? new Uint8Array(clusterSize) : Uint8Array.from(await device.read(place, clusterSize));
+            padded.set(piece, start);
+            await device.writeAt(place, padded);
+            done += piece.length;
+          }
+          position += part;
+          onProgress?.(part);
         }
-        onProgress?.(chunk.length);
+      } finally {
+        await setSize(position);
       }
-      const { bytes: all } = await readDirectory(cluster);
-      const packed = all.slice(slot * ENTRY_SIZE, slot * ENTRY_SIZE + 11);
-      all.set(encodeShort(packed, clusters[0] ?? 0, content.size), slot * ENTRY_SIZE);
-      await writeSlots(cluster, all, slot, 1);
     },
     async rename(from, to) {
       const old = await find(from);

@@ -32,16 +32,22 @@ export interface SystemOptions {
   readonly version?: string;
   readonly sizes?: GeometryOptions;
   readonly initrd?: Uint8Array;
+  readonly kernel?: Uint8Array;
+  /** Behind `roothash=`. */
+  readonly kargs?: string;
+  readonly imageId?: string;
 }
 
 /** @param content more files of the root by path */
 export async function systemRelease(
   content: Readonly<Record<string, Uint8Array | string>>,
   environment: PublishEnvironment,
-  { version = "1", sizes = SYSTEM_SIZES, initrd = noise(300_000, "initrd") }: SystemOptions = {},
+  options: SystemOptions = {},
 ): Promise<SampleRelease> {
-  const identity = { imageId: "sample", imageVersion: version };
-  const osRelease = encodeUtf8(`ID=sample\nIMAGE_ID=sample\nIMAGE_VERSION=${version}\n`);
+  const { version = "1", sizes = SYSTEM_SIZES, imageId = "sample", kargs } = options;
+  const { initrd = noise(300_000, "initrd"), kernel = noise(200_000, "kernel") } = options;
+  const identity = { imageId, imageVersion: version };
+  const osRelease = encodeUtf8(`ID=sample\nIMAGE_ID=${imageId}\nIMAGE_VERSION=${version}\n`);
   const tree = directory(attributes(0o755));
   for (const [path, bytes] of Object.entries({ "usr/lib/os-release": osRelease, ...content })) {
     const file = typeof bytes === "string" ? encodeUtf8(bytes) : bytes;
@@ -56,13 +62,13 @@ export async function systemRelease(
   const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid, tails: "blocks" }, environment);
   const rootBytes = await root.source(sealed.rootSize).read(0, sealed.rootSize);
   const verityBytes = await hashDevice.source(sealed.hashDeviceSize).read(0, sealed.hashDeviceSize);
-  const commandLine = `roothash=${toHex(sealed.rootHash)}`;
+  const commandLine = [`roothash=${toHex(sealed.rootHash)}`, ...(kargs === undefined ? [] : [kargs])].join(" ");
   const uki = peImage([
     [".text", noise(700, "stub")],
     [".osrel", osRelease],
     [".cmdline", encodeUtf8(commandLine)],
     [".initrd", initrd],
-    [".linux", noise(200_000, "kernel")],
+    [".linux", kernel],
   ]);
   const geometry = planGeometry(sealed.rootSize, verity, sizes);
   const architecture = architectureOf("amd64");

@@ -1,5 +1,6 @@
 export * from "./check.ts";
 export * from "./dps.ts";
+export * from "./edit.ts";
 export {
   MAX_NAME_LENGTH,
   PARTITION_ALIGNMENT,
@@ -19,4 +20,11 @@ export {
   parseGptEntries,
   parseGptHeader,
 } from "./read.ts";
-export * from "./write.ts";
+export {
+  type EncodedGpt,
+  encodeGpt,
+  type GptOptions,
+  type GptPartition,
+  type UsableArea,
+  usableArea,
+} from "./write.ts";

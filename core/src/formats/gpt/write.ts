@@ -94,7 +94,7 @@ function assertPartitions({ sectorSize, partitions }: GptOptions, usable: Usable
   }
 }
 
-function encodeName(name: string): Uint8Array {
+export function encodeName(name: string): Uint8Array {
   const bytes = new Uint8Array(2 * name.length);
   for (let i = 0; i < name.length; i++) {
     bytes[2 * i] = name.charCodeAt(i) & 0xff;

@@ -12,15 +12,18 @@ import type { StoredPack, StoredRoot } from "./stored-root.ts";
 const GAP = 64 * 1024;
 const READ_SIZE = 1024 * 1024;
 
-export interface FetchRootOptions extends ReadOptions {
+export interface FetchBlocksOptions extends ReadOptions {
   readonly blockHasher: BlockHasher;
   readonly decompressFrame: DecompressFrame;
-  /** What an earlier run has left in `target`. */
-  readonly left: Source | undefined;
   /** Called once, when it is known how many bytes of frames are to be fetched. */
   readonly onStart: (total: number) => void;
   /** @param amount bytes fetched since the last call */
   readonly onProgress: (amount: number) => void;
+}
+
+export interface FetchRootOptions extends FetchBlocksOptions {
+  /** What an earlier run has left in `target`. */
+  readonly left: Source | undefined;
 }
 
 export interface FetchedRoot {
@@ -52,8 +55,36 @@ export async function fetchRoot(
   target: RandomSink,
   options: FetchRootOptions,
 ): Promise<FetchedRoot> {
-  const { blockSize } = root.recipe.parameters;
   const there = await checkLeft(root, leaves, options);
+  if (options.left !== undefined) await clearZeros(root, there, target);
+  return { fetched: await fetchFrames(root, leaves, there, target, options), kept: there.kept };
+}
+
+/**
+ * Fetches the blocks that are not there, and writes zeros where they are wanted and are not. Returns the bytes of frames.
+ * Errors as {@link fetchRoot}.
+ * @param there for each block of the root 1 where it is right already
+ */
+export async function fetchBlocks(
+  root: StoredRoot,
+  leaves: Uint8Array,
+  there: Uint8Array,
+  target: RandomSink,
+  options: FetchBlocksOptions,
+): Promise<number> {
+  const known = leftOf(there, 0);
+  await clearZeros(root, known, target);
+  return fetchFrames(root, leaves, known, target, options);
+}
+
+async function fetchFrames(
+  root: StoredRoot,
+  leaves: Uint8Array,
+  there: Left,
+  target: RandomSink,
+  options: FetchBlocksOptions,
+): Promise<number> {
+  const { blockSize } = root.recipe.parameters;
   const packs: { readonly index: number; readonly stored: StoredPack; readonly frames: readonly WantedFrame[] }[] = [];
   for (const index of root.recipe.packs.keys()) {
     const wanted = root.recipe.runs.filter(({ pack }) => pack === index);
@@ -62,7 +93,6 @@ export async function fetchRoot(
     packs.push({ index, stored, frames: framesOf(stored, wanted, there) });
   }
   options.onStart(packs.flatMap(({ frames }) => frames).reduce((sum, { size }) => sum + size, 0));
-  if (options.left !== undefined) await clearZeros(root, there, target);
   let fetched = 0;
   for (const { index, stored, frames } of packs)
     for await (const [frame, bytes] of streamFrames(root, index, stored, frames, options)) {
@@ -77,7 +107,7 @@ export async function fetchRoot(
       fetched += bytes.length;
       options.onProgress(bytes.length);
     }
-  return { fetched, kept: there.kept };
+  return fetched;
 }
 
 function assertDigests(
@@ -130,6 +160,10 @@ async function checkLeft(
       kept++;
     }
   }
+  return leftOf(there, kept);
+}
+
+function leftOf(there: Uint8Array, kept: number): Left {
   return {
     kept,
     has: (wanted) => there[wanted] === 1,

@@ -1,5 +1,6 @@
 export type { PublishEnvironment, PullEnvironment } from "./environment.ts";
-export { fetchRoot } from "./fetch-root.ts";
+export { fetchBlocks, fetchRoot } from "./fetch-root.ts";
+export { guessRecipe, type KnownRoot } from "./known-leaves.ts";
 export * from "./media-types.ts";
 export {
   type HostRepositories,
@@ -19,6 +20,12 @@ export {
   type ReleaseFiles,
 } from "./push.ts";
 export { type ResolveOptions, releasesIn, resolveRelease } from "./resolve.ts";
-export type { RootSources } from "./root-source.ts";
-export { openStoredRelease, readStoredRelease, type StoredEnvironment, type StoredRelease } from "./stored.ts";
-export { assertRootHash, readVerifiedTree, verityOf } from "./stored-root.ts";
+export { type RootSources, rootDataSource } from "./root-source.ts";
+export {
+  type ForwardOptions,
+  openStoredRelease,
+  readStoredRelease,
+  type StoredEnvironment,
+  type StoredRelease,
+} from "./stored.ts";
+export { assertRootHash, readVerifiedTree, verityOf, zeroDigest } from "./stored-root.ts";

@@ -37,13 +37,13 @@ export async function rootSources(root: StoredRoot, environment: RootSourceEnvir
   const { release } = root;
   const superblock: VeritySuperblock = { ...root.verity, uuid: release.verity.uuid, dataBlocks: root.recipe.blocks };
   const hashDevice = await hashDeviceSource(root, superblock, environment);
-  const data = dataSource(root, environment.decompressFrame);
+  const data = rootDataSource(root, environment.decompressFrame);
   const rootHash = fromHex(release.rootHash);
   return { data: await verifiedSource(data, hashDevice, rootHash, { hasher: blockHasher, superblock }), hashDevice };
 }
 
 /** The data device, put together from frames; nothing of it is verified. */
-function dataSource(root: StoredRoot, decompressFrame: DecompressFrame): Source {
+export function rootDataSource(root: StoredRoot, decompressFrame: DecompressFrame): Source {
   const { blocks, parameters } = root.recipe;
   const { blockSize } = parameters;
   const frames = frameCache(root, decompressFrame);

@@ -1,13 +1,14 @@
 /** The parts of a root in a repository: recipe, packs, leaf digests, hash tree. Opened when they are needed. */
 import { equalBytes, fromHex, toHex } from "../../bytes/index.ts";
-import { FormatError, IntegrityError } from "../../errors/index.ts";
+import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.ts";
 import { type ClosableSource, type Repository, readBlob } from "../../formats/oci/index.ts";
 import { MAX_RECIPE_SIZE, openPack, type Pack, parseRecipe, type Recipe } from "../../formats/pack/index.ts";
 import { buildHashTree, type HashTree, type VerityParameters } from "../../formats/verity/index.ts";
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
-import type { ReadOptions } from "../../source/index.ts";
+import type { ReadOptions, Source } from "../../source/index.ts";
 import type { Release } from "../release/release.ts";
 import { asDamage } from "./damage.ts";
+import { type KnownRoot, knownLeaves } from "./known-leaves.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { readRanges } from "./ranges.ts";
 
@@ -26,6 +27,8 @@ export interface StoredRoot {
   readonly release: Release;
   readonly verity: VerityParameters;
   readonly recipe: Recipe;
+  /** As they are stored; a device keeps them for its next update. */
+  readonly recipeBytes: Uint8Array;
   /** Errors name packs so. */
   packName(index: number): string;
   /** One range is read the first time. */
@@ -49,10 +52,9 @@ export async function openStoredRoot(
   options?: ReadOptions,
 ): Promise<StoredRoot> {
   const what = `${repository.name}: recipe ${manifest.recipe.digest}`;
-  const recipe = parseRecipe(
-    await readBlob(repository, manifest.recipe, hashes, what, { ...options, limit: MAX_RECIPE_SIZE }),
-    what,
-  );
+  const limit = MAX_RECIPE_SIZE;
+  const recipeBytes = await readBlob(repository, manifest.recipe, hashes, what, { ...options, limit });
+  const recipe = parseRecipe(recipeBytes, what);
   const verity = verityOf(release);
   assertSameRoot(recipe, verity, release, manifest, what);
   const opened = new Map<number, Promise<StoredPack>>();
@@ -74,6 +76,7 @@ export async function openStoredRoot(
     release,
     verity,
     recipe,
+    recipeBytes,
     packName,
     openPack(index) {
       const known = opened.get(index);
@@ -120,16 +123,20 @@ export async function zeroDigest({ recipe: { parameters } }: StoredRoot, hasher:
   return hasher.hashBlocks(new Uint8Array(parameters.blockSize), parameters);
 }
 
-/** Leaf digests of blocks of the root in a row, from where the packs have them; nothing of them is verified. */
+/**
+ * Leaf digests of blocks of the root in a row: from roots that are there, where one of them has the block, else from the
+ * packs. Nothing of them is verified.
+ */
 export async function readLeaves(
   root: StoredRoot,
   first: number,
   count: number,
   zero: Uint8Array,
-  options?: ReadOptions,
+  options: ReadOptions & { readonly known?: readonly KnownRoot[] } = {},
 ): Promise<Uint8Array> {
   const digestSize = DIGEST_SIZES[root.recipe.parameters.algorithm];
   const leaves = new Uint8Array(count * digestSize);
+  const known = knownLeaves(options.known ?? [], root.recipe.parameters);
   const wanted = new Map<number, { offset: number; size: number; target: number }[]>();
   for (const run of runsOf(root.recipe, first, count)) {
     const target = (run.start - first) * digestSize;
@@ -138,11 +145,17 @@ export async function readLeaves(
       continue;
     }
     const ranges = wanted.get(run.pack) ?? [];
-    for (let at = 0; at < run.count; at += MAX_LEAVES) {
-      const size = Math.min(MAX_LEAVES, run.count - at) * digestSize;
-      ranges.push({ offset: (run.first + at) * digestSize, size, target: target + at * digestSize });
+    for (const span of known.split(root.recipe.packs[run.pack]!.digest, run.first, run.count)) {
+      const place = target + (span.first - run.first) * digestSize; // runs name packs of the list
+      for (let at = 0; at < span.count; at += MAX_LEAVES) {
+        const size = Math.min(MAX_LEAVES, span.count - at) * digestSize;
+        if (span.leaves === undefined)
+          ranges.push({ offset: (span.first + at) * digestSize, size, target: place + at * digestSize });
+        else
+          leaves.set(await readKnown(span.leaves, ((span.at ?? 0) + at) * digestSize, size), place + at * digestSize);
+      }
     }
-    wanted.set(run.pack, ranges);
+    if (ranges.length > 0) wanted.set(run.pack, ranges);
   }
   for (const [index, ranges] of wanted) {
     const { pack } = await root.openPack(index);
@@ -154,6 +167,15 @@ export async function readLeaves(
     await readRanges(section, ranges, ({ target }, bytes) => leaves.set(bytes, target), options);
   }
   return leaves;
+}
+
+/** A root that is shorter than its recipe says, or cannot be read, has digests that match nothing. */
+async function readKnown(leaves: Source, offset: number, size: number): Promise<Uint8Array> {
+  if (offset + size > leaves.size) return new Uint8Array(size);
+  return leaves.read(offset, size).catch((error: unknown) => {
+    if (isAshlarError(error) && error.kind === "SourceError") return new Uint8Array(size);
+    throw error;
+  });
 }
 
 /** The parts of runs that lie in `count` blocks of the root from `first` on. */
@@ -177,17 +199,20 @@ export function* runsOf({ runs }: Recipe, first: number, count: number): Generat
 
 /**
  * All leaf digests, and the tree over them, which has the root hash of the release: from then on every block can be
- * checked by itself. Throws IntegrityError `root-hash-mismatch`.
+ * checked by itself. Roots that are known and turn out to be wrong cost a second try without them. Throws IntegrityError
+ * `root-hash-mismatch`.
  */
 export async function readVerifiedTree(
   root: StoredRoot,
   hasher: BlockHasher,
-  options?: ReadOptions,
+  options: ReadOptions & { readonly known?: readonly KnownRoot[] } = {},
 ): Promise<{ readonly leaves: Uint8Array; readonly tree: HashTree }> {
   const leaves = await readLeaves(root, 0, root.recipe.blocks, await zeroDigest(root, hasher), options);
   const tree = await buildHashTree(leaves, root.verity, hasher);
+  if (toHex(tree.rootHash) !== root.release.rootHash && (options.known?.length ?? 0) > 0)
+    return readVerifiedTree(root, hasher, { signal: options.signal });
   assertRootHash(tree.rootHash, root.release, `${root.repository.name}: digests in the packs`);
-  return { leaves, tree };
+  return { leaves: tree.levels[0]?.subarray(0, leaves.length) ?? leaves, tree }; // the tree has a copy: one is enough
 }
 
 export function assertRootHash(actual: Uint8Array, { rootHash }: Release, what: string): void {

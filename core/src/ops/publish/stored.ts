@@ -25,6 +25,13 @@ export interface StoredEnvironment extends LayerEnvironment {
   readonly blockHasher: BlockHasher;
 }
 
+export interface ForwardOptions {
+  /** @param amount bytes that were read since the last call and had to be fetched */
+  readonly onProgress?: ((amount: number) => void) | undefined;
+  /** Content of a section that is there already, such as a kernel. Not closed here. */
+  readonly localSection?: ((section: Descriptor) => Promise<Source | undefined>) | undefined;
+}
+
 export interface StoredRelease extends FileTree {
   /** For people, with the digest. */
   readonly name: string;
@@ -45,9 +52,8 @@ export interface StoredRelease extends FileTree {
   /**
    * The same for an artifact that is read once and front to back: what it is put together from is kept nowhere. Nothing of
    * it is verified but by the reader, who holds all of it against the digest in `release`.
-   * @param onProgress is told the bytes that were read since the last call
    */
-  openForward(name: string, onProgress?: (amount: number) => void): Promise<ClosableSource>;
+  openForward(name: string, options?: ForwardOptions): Promise<ClosableSource>;
   /** Closes everything that came from here, not the repository. */
   close(): Promise<void>;
 }
@@ -124,15 +130,38 @@ export async function openStoredRelease(
       const source = await artifact(wanted);
       return { size: source.size, read: (...range) => source.read(...range), close: async () => {} };
     },
-    async openForward(wanted, onProgress = () => {}) {
+    async openForward(wanted, { onProgress = () => {}, localSection = async () => undefined } = {}) {
       await artifact(wanted); // throws for what is not listed; nothing is read by it
       const opened = new Map<string, ClosableSource>();
+      const local = new Map<string, Source>();
+      const literals = new Map<string, Promise<Source>>();
       async function openLayer(digest: string): Promise<Source> {
         const section = manifest.sections.find((layer) => layer.digest === digest);
-        if (section === undefined) return layers.open(digest);
-        const stream = opened.get(digest) ?? forwardSource(repository, section);
-        opened.set(digest, stream);
-        return stream;
+        if (section === undefined) return openLiterals(digest);
+        const there = local.get(digest) ?? opened.get(digest) ?? (await localSection(section));
+        if (there !== undefined && !opened.has(digest)) local.set(digest, there);
+        if (there !== undefined) return there;
+        const stream = forwardSource(repository, section);
+        const counted: ClosableSource = {
+          size: stream.size,
+          async read(offset, length, options) {
+            const bytes = await stream.read(offset, length, options);
+            onProgress(length);
+            return bytes;
+          },
+          close: () => stream.close(),
+        };
+        opened.set(digest, counted);
+        return counted;
+      }
+      function openLiterals(digest: string): Promise<Source> {
+        const known = literals.get(digest);
+        if (known !== undefined) return known;
+        const size = manifest.literals.find((layer) => layer.digest === digest)?.size ?? 0;
+        const layer = layers.open(digest);
+        literals.set(digest, layer);
+        void layer.then(() => onProgress(size)).catch(() => {}); // whoever reads is told
+        return layer;
       }
       const pieces = assembly?.artifacts.find((entry) => entry.name === wanted)?.pieces;
       const source =
@@ -141,11 +170,7 @@ export async function openStoredRelease(
           : assembledSource(pieces, { open: openLayer }, (part) => made.get(part)!); // made above
       return {
         size: source.size,
-        async read(offset, length, options) {
-          const bytes = await source.read(offset, length, options);
-          onProgress(length);
-          return bytes;
-        },
+        read: (...range) => source.read(...range),
         async close() {
           for (const stream of opened.values()) await stream.close();
         },

@@ -1,23 +1,32 @@
 /** A release as it is put onto a disk, wherever it comes from: files beside release.json, or a repository. */
 import { fromHex } from "../../bytes/index.ts";
-import { IntegrityError } from "../../errors/index.ts";
+import { IntegrityError, isAshlarError } from "../../errors/index.ts";
 import type { ClosableSource } from "../../formats/oci/index.ts";
+import { parseRecipe, type Recipe } from "../../formats/pack/index.ts";
 import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
 import { assertDigest, type BlockHasher, DIGEST_SIZES, type Digest } from "../../hash/index.ts";
-import { type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
-import type { CopyOptions } from "../artifacts.ts";
+import { type RandomSink, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import type { DecompressFrame, Environment } from "../environment.ts";
 import {
   assertRootHash,
+  type ForwardOptions,
+  fetchBlocks,
   fetchRoot,
+  guessRecipe,
+  type KnownRoot,
   type ReleaseFiles,
   readVerifiedTree,
+  rootDataSource,
   type StoredRelease,
   verityOf,
+  zeroDigest,
 } from "../publish/index.ts";
 import { digestSource } from "../release/describe.ts";
 import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
 import { bringTo, type Device } from "./device.ts";
+
+/** Bytes of a root that are read and checked at once. */
+const CHUNK_SIZE = 1024 * 1024;
 
 export interface VerifiedTree {
   /** Digests of all blocks of the root. */
@@ -37,17 +46,40 @@ export interface WrittenRoot {
 export interface ReleaseContent {
   readonly name: string;
   readonly release: Release;
+  /** What a device keeps of the release for its next update; undefined where that is nothing. */
+  readonly recipe: Uint8Array | undefined;
   /** Throws IntegrityError `root-hash-mismatch`. */
-  readTree(options: ReadOptions): Promise<VerifiedTree>;
+  readTree(options: ReadTreeOptions): Promise<VerifiedTree>;
   /**
    * Makes `device` hold the root from byte `at` on. Every block is held against `leaves` before it is written. Throws
    * IntegrityError `verity-mismatch`.
    */
   writeRoot(tree: VerifiedTree, device: Device, at: number): Promise<WrittenRoot>;
+  /**
+   * Writes the blocks of the root that are not there, at their places in the root. Each is held against `leaves` before.
+   * Returns the bytes that came from a repository. Throws IntegrityError `verity-mismatch`.
+   * @param there for each block of the root 1 where it is right already
+   */
+  fillRoot(tree: VerifiedTree, there: Uint8Array, target: RandomSink): Promise<number>;
+  /** The root where the release is; blocks are read when they are asked for, and are not verified but by the reader. */
+  openRoot(): Promise<ClosableSource>;
   /** The disk as it was built, verified: what stands on its ESP is taken from there. */
   openDisk(): Promise<ClosableSource>;
   /** The UKI, read once and front to back, and not verified but by the reader. */
-  openUki(options: CopyOptions): Promise<ClosableSource>;
+  openUki(options: ForwardOptions): Promise<ClosableSource>;
+}
+
+/** A root in a slot of the device. */
+export interface LocalRoot {
+  /** Digests of its blocks as the hash device has them; not verified. */
+  readonly leaves: Source;
+  /** As an earlier update left it; undefined where there is none. */
+  readonly recipe: Uint8Array | undefined;
+}
+
+export interface ReadTreeOptions extends ReadOptions {
+  /** Digests of blocks that are in one of these are taken from there. */
+  readonly localRoots?: readonly LocalRoot[] | undefined;
 }
 
 export type ContentEnvironment = Pick<Environment, "hashes" | "blockHasher" | "reporter" | "signal"> & {
@@ -87,6 +119,7 @@ export function fileContent(files: ReleaseFiles, environment: ContentEnvironment
   return {
     name: files.name,
     release,
+    recipe: undefined,
     readTree: (options) =>
       withArtifact("root-verity", async (hashDevice) => {
         const leaves = await readLowestLevel(hashDevice, release, options);
@@ -102,6 +135,26 @@ export function fileContent(files: ReleaseFiles, environment: ContentEnvironment
         task.end();
         return { kept: root.size - written, fetched: 0 };
       }),
+    fillRoot: ({ leaves }, there, target) =>
+      withArtifact("root", async (root) => {
+        const { blockSize, dataBlocks } = { blockSize: release.verity.dataBlockSize, dataBlocks: there.length };
+        const most = Math.max(1, Math.floor(CHUNK_SIZE / blockSize));
+        const task = reporter.start("writing the root", root.size);
+        const checked = checkedRoot(root, leaves, release, blockHasher, entryOf(release, "root").name);
+        for (let block = 0; block < dataBlocks; ) {
+          let count = 1;
+          const isThere = there[block] === 1;
+          while (block + count < dataBlocks && count < most && (there[block + count] === 1) === isThere) count++;
+          if (!isThere) {
+            const bytes = await checked.read(block * blockSize, count * blockSize, { signal });
+            await target.writeAt(block * blockSize, bytes);
+          }
+          task.advance(count * blockSize);
+          block += count;
+        }
+        task.end();
+        return 0;
+      }),
     async openDisk() {
       const disk = await openArtifact("disk");
       const { name, digest } = entryOf(release, "disk");
@@ -113,6 +166,7 @@ export function fileContent(files: ReleaseFiles, environment: ContentEnvironment
         throw error;
       }
     },
+    openRoot: () => openArtifact("root"),
     openUki: () => openArtifact("uki"),
   };
 }
@@ -181,7 +235,17 @@ export function storedContent(stored: StoredRelease, environment: ContentEnviron
   return {
     name: stored.name,
     release,
-    readTree: (options) => readVerifiedTree(root, blockHasher, options),
+    recipe: root.recipeBytes,
+    async readTree({ signal: stop, localRoots = [] }) {
+      const zero = await zeroDigest(root, blockHasher);
+      const known: KnownRoot[] = [];
+      for (const { leaves, recipe } of localRoots) {
+        const parsed = recipe === undefined ? undefined : recipeOf(recipe, leaves, release);
+        const found = parsed ?? (await guessRecipe(leaves, zero, root.recipe));
+        if (found !== undefined) known.push({ recipe: found, leaves });
+      }
+      return readVerifiedTree(root, blockHasher, { signal: stop, known });
+    },
     async writeRoot({ leaves }, device, at) {
       const { blockSize } = root.recipe.parameters;
       const slot = sliceSource(device, at, root.recipe.blocks * blockSize);
@@ -221,6 +285,29 @@ export function storedContent(stored: StoredRelease, environment: ContentEnviron
       return { fetched, kept: kept * blockSize };
     },
     openDisk: () => stored.open(entryOf(release, "disk").name),
-    openUki: ({ onProgress }) => stored.openForward(entryOf(release, "uki").name, onProgress),
+    async fillRoot({ leaves }, there, target) {
+      let task: ReturnType<typeof reporter.start> | undefined;
+      const onStart = (total: number) => {
+        task = reporter.start("fetching the root", total);
+      };
+      const onProgress = (amount: number) => task?.advance(amount);
+      const options = { blockHasher, decompressFrame, signal, onStart, onProgress };
+      const fetched = await fetchBlocks(root, leaves, there, target, options);
+      task?.end();
+      return fetched;
+    },
+    openRoot: async () => ({ ...rootDataSource(root, decompressFrame), close: async () => {} }),
+    openUki: (options) => stored.openForward(entryOf(release, "uki").name, options),
   };
+}
+
+/** What a file of the device says is used only where it can be; a wrong one costs no more than none. */
+function recipeOf(bytes: Uint8Array, leaves: Source, { verity }: Release): Recipe | undefined {
+  try {
+    const recipe = parseRecipe(bytes, "a recipe of the device");
+    return recipe.blocks * DIGEST_SIZES[verity.algorithm] === leaves.size ? recipe : undefined;
+  } catch (error) {
+    if (isAshlarError(error)) return undefined;
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 /** The port behind which disks are written: a file or a block device of the host, or one in memory for tests. */
 import { isZero } from "../../bytes/index.ts";
+import { isAshlarError } from "../../errors/index.ts";
 import type { SectorSize } from "../../formats/gpt/index.ts";
 import { passingChunksOf, type RandomSink, type ReadOptions, type Source } from "../../source/index.ts";
 import type { CopyOptions } from "../artifacts.ts";
@@ -98,4 +99,14 @@ export async function firstDifference(
 /** Whether there is nothing but zeros in `length` bytes from `offset` on. */
 export async function isBlank(device: Source, offset: number, length: number): Promise<boolean> {
   return isZero(await device.read(offset, length));
+}
+
+/** A copy of what is there; undefined where it cannot be read. */
+export async function readTolerantly(source: Source, offset: number, length: number): Promise<Uint8Array | undefined> {
+  try {
+    return await source.read(offset, length);
+  } catch (error) {
+    if (isAshlarError(error) && error.kind === "SourceError") return undefined;
+    throw error;
+  }
 }

@@ -10,6 +10,11 @@ export interface EspFile {
   readonly size: number;
 }
 
+export interface EspWriteOptions extends CopyOptions {
+  /** Bytes at the start of the file that are there already and stay; the file has as many at least. Default 0. */
+  readonly from?: number | undefined;
+}
+
 /**
  * Paths are relative to the root of the volume, with `/` between. What is not flushed may be lost, in part, and in any order.
  * Errors are those of sources and sinks: SourceError `not-found`, SinkError `no-space`, `read-only`, `io-error`.
@@ -21,8 +26,11 @@ export interface EspFiles {
   list(folder: string): Promise<readonly EspFile[]>;
   /** Of a file that nobody writes to. */
   open(path: string): Promise<ClosableSource>;
-  /** Makes a file, and the folder it is in; one that is there already is replaced. */
-  write(path: string, content: Source, options?: CopyOptions): Promise<void>;
+  /**
+   * Makes a file of `content`, which is read front to back; one that is there already is replaced, but for what is to stay
+   * of it. Where it breaks off the file is there with what was written.
+   */
+  write(path: string, content: Source, options?: EspWriteOptions): Promise<void>;
   /** Within one folder. Throws SinkError `exists` where `to` is there. */
   rename(from: string, to: string): Promise<void>;
   /** Throws SourceError `not-found`. */

@@ -14,7 +14,10 @@ export {
 } from "./boot-entries.ts";
 export { type ContentEnvironment, fileContent, type ReleaseContent, storedContent } from "./content.ts";
 export type { Device } from "./device.ts";
-export type { EspFile, EspFiles } from "./esp-files.ts";
+export type { EspFile, EspFiles, EspWriteOptions } from "./esp-files.ts";
 export { type DiskShape, fitGeometry, type Sizes } from "./fit.ts";
 export { type Installed, type InstallOptions, installRelease } from "./install.ts";
+export type { Machine, Staged, StageOptions, StageStep } from "./machine.ts";
+export { type RolledBack, rollbackTo } from "./rollback.ts";
 export { type RunningSlot, readSlots, runningSlot, type Slot, type SlotName, type Slots } from "./slots.ts";
+export { stageRelease } from "./stage.ts";

@@ -2,7 +2,7 @@
  * Puts a release onto a disk. The order is what makes it safe to stop at any time: both ends of the disk are blank until
  * everything else is there, flushed and read back, so that nothing boots from a part of a release.
  */
-import { concatBytes, equalBytes, fromHex, fromUtf8 } from "../../bytes/index.ts";
+import { concatBytes, equalBytes, fromUtf8 } from "../../bytes/index.ts";
 import { IntegrityError, PolicyError, UnsupportedError } from "../../errors/index.ts";
 import { type FatPlan, fatSource, openFat, planFat } from "../../formats/fat/index.ts";
 import { type EncodedGpt, encodeGpt, type GptPartition } from "../../formats/gpt/index.ts";
@@ -10,13 +10,11 @@ import { emitHashDevice } from "../../formats/verity/index.ts";
 import { assertDigest, type Digest } from "../../hash/index.ts";
 import { bytesSource, forwardSink, type Piece, piecewiseSource, type Source, sliceSource } from "../../source/index.ts";
 import { attributes, type Directory, putNode, regularFile, resolvePath } from "../../tree/index.ts";
-import { type Architecture, architectureOf } from "../build/architecture.ts";
 import { planPartitions } from "../build/disk.ts";
 import type { Extent, Geometry } from "../build/geometry.ts";
 import { openDisk, partitionSource } from "../disk/index.ts";
 import { verityOf } from "../publish/index.ts";
 import { digestSource } from "../release/describe.ts";
-import type { Identity } from "../release/identity.ts";
 import { artifactOf, type Release } from "../release/release.ts";
 import { productUuid } from "../seal/product.ts";
 import { type Check, verifyDisk } from "../verify/index.ts";
@@ -24,6 +22,7 @@ import type { ContentEnvironment, ReleaseContent } from "./content.ts";
 import { bringTo, type Device, firstDifference, isBlank, zeroSource } from "./device.ts";
 import { fitGeometry, type Sizes } from "./fit.ts";
 import { EDGE_SIZE, whatIsOn } from "./occupied.ts";
+import { assertSystem, type System } from "./system.ts";
 
 export interface InstallOptions extends Sizes {
   /** Take a disk that is not blank. Everything on it is lost. */
@@ -42,39 +41,6 @@ export interface Installed {
   readonly kept: number;
   /** What was verified on the disk; all of it holds. */
   readonly checks: readonly Check[];
-}
-
-/** A release of a system with everything that a disk needs. */
-interface System extends Identity {
-  readonly architecture: Architecture;
-  readonly rootHash: Uint8Array;
-  readonly root: Release["artifacts"][number];
-  readonly uki: Release["artifacts"][number];
-}
-
-/** Bytes of the sealed pair's root hash: DPS takes the partition UUIDs from 32. */
-const ROOT_HASH_SIZE = 32;
-
-/** Throws UnsupportedError `not-a-system`, `architecture`; IntegrityError `size-mismatch`. */
-function assertSystem({ name, release }: ReleaseContent): System {
-  const [root, verity, uki, disk] = (["root", "root-verity", "uki", "disk"] as const).map((role) =>
-    artifactOf(release, role),
-  );
-  const { imageId, imageVersion, architecture } = release;
-  const rootHash = fromHex(release.rootHash);
-  if (root === undefined || verity === undefined || uki === undefined || disk === undefined)
-    throw new UnsupportedError("not-a-system", `${name}: has no disk and no UKI: it is no system that boots`);
-  if (imageId === undefined || imageVersion === undefined || architecture === undefined)
-    throw new UnsupportedError("not-a-system", `${name}: says not what system it is, or for which machines`);
-  if (rootHash.length !== ROOT_HASH_SIZE)
-    throw new UnsupportedError("not-a-system", `${name}: its root hash is not sha256, so it names no partitions`);
-  const { dataBlocks, dataBlockSize } = release.verity;
-  if (root.size !== dataBlocks * dataBlockSize)
-    throw new IntegrityError("size-mismatch", `${name}: the root has ${root.size} bytes, its hash tree is for others`, {
-      expected: dataBlocks * dataBlockSize,
-      actual: root.size,
-    });
-  return { imageId, imageVersion, architecture: architectureOf(architecture), rootHash, root, uki };
 }
 
 /** The sizes that a release was built with, from its record of options. */
@@ -114,6 +80,8 @@ export async function installRelease(
   const { hashes, reporter, signal } = environment;
   const { release } = content;
   const system = assertSystem(content);
+  if (artifactOf(release, "disk") === undefined)
+    throw new UnsupportedError("not-a-system", `${content.name}: has no disk: it cannot be installed`);
   await assertTakes(device, options);
   const geometry = fitGeometry(system.root.size, verityOf(release), device, builtSizes(release), options);
   const partitions = planPartitions({ geometry, identity: system, ...system }, hashes);

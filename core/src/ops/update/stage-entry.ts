@@ -1,0 +1,208 @@
+/**
+ * The last step of an update: the UKI. It is written under a name that no boot loader looks at, flushed, read back, and
+ * renamed; until then the machine starts what it started before.
+ */
+import { equalBytes } from "../../bytes/index.ts";
+import { IntegrityError, isAshlarError } from "../../errors/index.ts";
+import type { ClosableSource, Descriptor } from "../../formats/oci/index.ts";
+import { openPe } from "../../formats/pe/index.ts";
+import { assertDigest, type Digest } from "../../hash/index.ts";
+import { type Source, sliceSource } from "../../source/index.ts";
+import { readUki } from "../disk/disk.ts";
+import { digestSource } from "../release/describe.ts";
+import { stemOf } from "../release/identity.ts";
+import type { Release } from "../release/release.ts";
+import { type BootEntry, ENTRY_FOLDER, type EntryName, readBootEntries } from "./boot-entries.ts";
+import type { ContentEnvironment, ReleaseContent } from "./content.ts";
+import type { EspFiles } from "./esp-files.ts";
+import type { System } from "./system.ts";
+
+/** What every temporary name of ours looks like. */
+const TEMPORARY = /^ashlar-[0-9a-f]{16}\.new$/i;
+/** Sections of a UKI with fewer bytes are not layers of a release. */
+const MIN_SECTION = 64 * 1024;
+/** Where a file that was broken off is gone on with: whole blocks of the volume. */
+const RESUME_UNIT = 64 * 1024;
+/** Names that are tried for an entry. */
+const MAX_NAMES = 1000;
+
+type Artifact = Release["artifacts"][number];
+
+/** Of the UKI: the next run knows what is there already by it. */
+function temporaryName({ digest }: Artifact): string {
+  return `ashlar-${digest.slice(digest.indexOf(":") + 1).slice(0, 16)}.new`;
+}
+
+/** Files that broken runs have left, but for that of `uki`. */
+export async function leftovers(esp: EspFiles, uki: Artifact) {
+  const own = temporaryName(uki);
+  return (await esp.list(ENTRY_FOLDER)).filter(({ name }) => TEMPORARY.test(name) && name.toLowerCase() !== own);
+}
+
+/** Bytes of `uki` that a broken run has written. */
+export async function writtenBefore(esp: EspFiles, uki: Artifact): Promise<number> {
+  const own = temporaryName(uki);
+  return (await esp.list(ENTRY_FOLDER)).find(({ name }) => name.toLowerCase() === own)?.size ?? 0;
+}
+
+/** The entry that has this very UKI, whatever it is called. */
+export async function findUki(
+  esp: EspFiles,
+  entries: readonly BootEntry[],
+  uki: Artifact,
+  environment: Pick<ContentEnvironment, "hashes" | "signal">,
+): Promise<BootEntry | undefined> {
+  for (const entry of entries) {
+    try {
+      if (entry.size === uki.size && (await isUki(esp, `${ENTRY_FOLDER}/${entry.name}`, uki, environment)))
+        return entry;
+    } catch (error) {
+      if (!isAshlarError(error) || error.kind !== "SourceError") throw error; // what cannot be read is not it
+    }
+  }
+  return undefined;
+}
+
+/**
+ * `ID_VERSION`, or with `.1`, `.2`, … behind it where that is taken: one stem with and without a counter would be two entries
+ * that systemd-bless-boot cannot tell apart. A greater number sorts before a smaller one.
+ */
+export function freeStem(system: System, entries: readonly EntryName[]): string {
+  const taken = new Set(entries.map(({ stem }) => stem.toLowerCase()));
+  const stem = stemOf(system);
+  for (let number = 0; number < MAX_NAMES; number++) {
+    const candidate = number === 0 ? stem : `${stem}.${number}`;
+    if (!taken.has(candidate.toLowerCase())) return candidate;
+  }
+  throw new RangeError(`more than ${MAX_NAMES} entries are named ${stem}`);
+}
+
+/** Large sections of the UKIs on the ESP, to be found by digest. */
+interface LocalSections {
+  find(section: Descriptor): Promise<Source | undefined>;
+  close(): Promise<void>;
+}
+
+async function openLocalSections(
+  esp: EspFiles,
+  entries: readonly BootEntry[],
+  { hashes, signal }: ContentEnvironment,
+): Promise<LocalSections> {
+  const files: ClosableSource[] = [];
+  const sections: { readonly content: Source; digest?: Digest }[] = [];
+  for (const { name } of entries) {
+    const file = await esp.open(`${ENTRY_FOLDER}/${name}`);
+    files.push(file);
+    for (const { virtualSize, content } of (await openPe(file, { signal })).sections)
+      if (virtualSize >= MIN_SECTION) sections.push({ content });
+  }
+  return {
+    async find({ digest, size }) {
+      for (const section of sections) {
+        if (section.content.size !== size) continue;
+        try {
+          section.digest ??= await digestSource(section.content, hashes, { signal });
+        } catch (error) {
+          if (!isAshlarError(error) || error.kind !== "SourceError") throw error;
+        }
+        if (section.digest === digest) return section.content;
+      }
+      return undefined;
+    },
+    async close() {
+      for (const file of files) await file.close();
+    },
+  };
+}
+
+/**
+ * Writes the UKI under its temporary name, and holds what reads back against its digest. Kernel and initrd are taken from UKIs
+ * that are there, and what a broken run has written is gone on with; where that turns out to be something else all
+ * of it is fetched. Returns the bytes that came from a repository. Throws IntegrityError `digest-mismatch`,
+ * `root-hash-mismatch` for a UKI that boots another root.
+ */
+export async function writeUki(
+  content: ReleaseContent,
+  { uki, rootHash }: System,
+  esp: EspFiles,
+  environment: ContentEnvironment,
+): Promise<number> {
+  const { signal } = environment;
+  const { entries } = await readBootEntries(esp, environment);
+  const path = `${ENTRY_FOLDER}/${temporaryName(uki)}`;
+  const there = Math.min(await writtenBefore(esp, uki), uki.size);
+  let fetched = 0;
+  async function write(from: number, helpers: readonly BootEntry[]): Promise<void> {
+    const local = await openLocalSections(esp, helpers, environment);
+    const task = environment.reporter.start("writing the UKI", uki.size - from);
+    try {
+      const onProgress = (amount: number) => {
+        fetched += amount;
+      };
+      const source = await content.openUki({ onProgress, localSection: local.find });
+      try {
+        await esp.write(path, sized(source, uki), { from, signal, onProgress: task.advance });
+      } finally {
+        await source.close();
+      }
+      await esp.flush();
+    } finally {
+      task.end();
+      await local.close();
+    }
+  }
+  const isWritten = () => isUki(esp, path, uki, environment);
+  if (there < uki.size || !(await isWritten())) {
+    await write(there < uki.size ? there - (there % RESUME_UNIT) : 0, entries);
+    if (!(await isWritten())) await write(0, []);
+  }
+  const written = await esp.open(path);
+  try {
+    assertDigest(await digestSource(written, environment.hashes, { signal }), uki.digest as Digest, uki.name);
+    const facts = await readUki(written, uki.name, { signal });
+    if (facts.rootHash === undefined || !equalBytes(facts.rootHash, rootHash))
+      throw new IntegrityError("root-hash-mismatch", `${uki.name}: boots another root than that of the release`);
+  } finally {
+    await written.close();
+  }
+  return fetched;
+}
+
+/** Whether the file at `path` is the UKI. */
+async function isUki(
+  esp: EspFiles,
+  path: string,
+  { size, digest }: Artifact,
+  { hashes, signal }: Pick<ContentEnvironment, "hashes" | "signal">,
+): Promise<boolean> {
+  const file = await esp.open(path);
+  try {
+    return file.size === size && (await digestSource(file, hashes, { signal })) === digest;
+  } finally {
+    await file.close();
+  }
+}
+
+function sized(source: Source, { name, size }: Artifact): Source {
+  if (source.size === size) return sliceSource(source, 0);
+  throw new IntegrityError("size-mismatch", `${name} has ${source.size} bytes, the release says ${size}`, {
+    expected: size,
+    actual: source.size,
+  });
+}
+
+/** Gives the UKI that {@link writeUki} wrote its name. */
+export async function nameUki(esp: EspFiles, uki: Artifact, name: string): Promise<void> {
+  await renameEntries(esp, [{ from: temporaryName(uki), to: name }]);
+}
+
+/** One after the other, each on the medium before the next. */
+export async function renameEntries(
+  esp: EspFiles,
+  renames: readonly { readonly from: string; readonly to: string }[],
+): Promise<void> {
+  for (const { from, to } of renames) {
+    await esp.rename(`${ENTRY_FOLDER}/${from}`, `${ENTRY_FOLDER}/${to}`);
+    await esp.flush();
+  }
+}
