@@ -49,7 +49,7 @@ recipe() {
 
 # device_packages ARCHITECTURE: a small Debian that boots: what an image author would install, no more.
 device_packages() {
-  printf %s "systemd,systemd-sysv,systemd-boot-efi,linux-image-cloud-$1,udev,dbus,kmod,e2fsprogs,dmsetup,login,passwd,"
+  printf %s "systemd,systemd-sysv,systemd-boot,systemd-boot-efi,linux-image-cloud-$1,udev,dbus,kmod,e2fsprogs,dmsetup,login,passwd,"
   printf %s util-linux,iproute2,procps,attr,zstd,less
 }
 

@@ -15,6 +15,8 @@ export interface BuildFlags extends InputFlags, SourceTrustFlags {
   readonly kernel?: string | undefined;
   /** Reference of another image. */
   readonly tools?: string | undefined;
+  /** File, or reference of an image by its digest. */
+  readonly agent?: string | undefined;
   readonly karg?: readonly string[] | undefined;
   readonly etc: "persistent" | "transient";
   readonly espSize?: number | undefined;
@@ -31,6 +33,10 @@ export const buildDiskCommand = buildCommand({
       ...sourceTrustFlags,
       kernel: text("Kernel to boot where the image has several, as uname -r prints it", "VERSION"),
       tools: text("Image to take systemd-boot and its stub from where the first has none; any REF", "REF"),
+      agent: text(
+        "Puts the agent into the system: the ashlar executable as a file, or an image that has it, by its digest",
+        "FILE|REF@DIGEST",
+      ),
       karg: {
         kind: "parsed",
         parse: parseKernelArgument,
@@ -70,6 +76,7 @@ export const buildDiskCommand = buildCommand({
       "  ashlar build registry.example/my-os:v1 -o out --verify-key cosign.pub",
       "  ashlar build oci-archive:my-os.tar -o out --image-id my-os --image-version 1.2",
       "  ashlar build oci:./my-os -o out --karg console=ttyS0 --etc transient",
+      "  ashlar build oci:./my-os:v1 -o out --agent dist/ashlar",
       "  ashlar build tar:root.tar.zst -o out --image-id my-os --image-version 7 --tools oci:./boot-tools",
     ].join("\n"),
   },

@@ -14,6 +14,8 @@ export interface ReproduceFlags extends ProgressFlags, ReleaseFlags {
   /** Reference of the source image. */
   readonly source?: string | undefined;
   readonly tools?: string | undefined;
+  /** File, or reference of an image by its digest. */
+  readonly agent?: string | undefined;
   readonly tmpdir?: string | undefined;
   readonly workers?: number | undefined;
 }
@@ -27,6 +29,10 @@ export const reproduceCommand = buildCommand({
         "REF",
       ),
       tools: text("Image that --tools named in the build, where it did (default: as --source)", "REF"),
+      agent: text(
+        "What --agent named in the build, where it did (default: the executable in the release, if it has the recorded digest)",
+        "FILE|REF@DIGEST",
+      ),
       tmpdir: text("Directory for the new build, with room for image and layers (default: TMPDIR)", "DIR"),
       ...releaseFlags,
       workers: workersFlag,

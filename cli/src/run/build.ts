@@ -21,7 +21,7 @@ export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
       reference,
       flags,
       session,
-      ({ input, tools, inputs, clamp, artifacts, environment }) =>
+      ({ input, tools, agent, inputs, clamp, artifacts, environment }) =>
         buildSystem(
           {
             tree: input.tree,
@@ -30,6 +30,7 @@ export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
             labels: input.labels,
             inputs,
             tools: tools?.tree,
+            agent,
           },
           { ...flags, clamp, kargs: flags.karg ?? [] },
           artifacts,

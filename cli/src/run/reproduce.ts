@@ -12,9 +12,10 @@ import {
 } from "@ashlar/core/node";
 import { openRegistries } from "@ashlar/core/node/registry";
 import type { Environment } from "@ashlar/core/ops";
+import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Input, nameOf, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import { MAX_RELEASE_SIZE, parseRelease, type Release } from "@ashlar/core/ops/release";
-import { type Original, type Reproduction, reproduceRelease } from "@ashlar/core/ops/reproduce";
+import { agentOfRelease, type Original, type Reproduction, reproduceRelease } from "@ashlar/core/ops/reproduce";
 import { readAll, type Source } from "@ashlar/core/source";
 import type { ReproduceFlags } from "../commands/reproduce.ts";
 import { EXIT } from "../exit-codes.ts";
@@ -96,6 +97,7 @@ async function reproduce(
   const registries = openRegistries(registryOptions(flags));
   const reading = { hashes, files: nodeFiles, registries, scratch, decompressors: nodeDecompressors, reporter, signal };
   const read: Input[] = [];
+  let agent: Agent | undefined;
   const artifacts = await openArtifacts(flags.tmpdir ?? tmpdir(), { overwrite: true });
   try {
     const image = inputReference(flags.source, recordedDigest(release, "image"), stored, name);
@@ -108,9 +110,15 @@ async function reproduce(
       tools = await readSource(reference, release, flags.tools !== undefined, reading);
       read.push(tools);
     }
-    return await reproduceRelease(original, source, tools, artifacts, environment);
+    if (flags.agent !== undefined) {
+      const { architecture } = source;
+      const platform = architecture === undefined ? undefined : { os: "linux", architecture };
+      agent = await (await import("./agent.ts")).readAgent(flags.agent, reading, { platform });
+    } else if (recordedDigest(release, AGENT_INPUT) !== undefined) agent = await agentOfRelease(original, environment);
+    return await reproduceRelease(original, { image: source, tools, agent }, artifacts, environment);
   } finally {
     for (const { dispose } of read) await dispose();
+    await agent?.dispose();
     await artifacts.discard();
     registries.close();
   }

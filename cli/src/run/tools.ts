@@ -13,6 +13,7 @@ import {
   openArtifacts,
 } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
+import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
 import type { ScratchSpace } from "@ashlar/core/source";
@@ -58,6 +59,8 @@ export interface Workshop {
   readonly input: Input;
   /** Where to look for what the input lacks (`--tools`). */
   readonly tools: Input | undefined;
+  /** What is to keep the machine up to date (`--agent`). */
+  readonly agent: Agent | undefined;
   /** What the result is made from, by digest; a directory has none. */
   readonly inputs: Release["inputs"];
   readonly clamp: bigint | undefined;
@@ -97,7 +100,7 @@ async function refuseInside({ transport, path }: Reference, folders: readonly st
 /** Reads the input, opens the output directory, runs `work`, and leaves nothing behind that was not published. */
 export async function inWorkshop<T>(
   reference: string,
-  flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined },
+  flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined; readonly agent?: string | undefined },
   session: Session,
   work: (workshop: Workshop) => Promise<T>,
 ): Promise<T> {
@@ -127,12 +130,19 @@ export async function inWorkshop<T>(
     scratch,
   };
   const read: Input[] = [];
+  let agent: Agent | undefined;
   try {
     for (const given of references) read.push(await readInput(given, reading, { platform }));
     const [input, tools] = read as [Input, Input | undefined];
     const inputs: Release["inputs"] = [];
     if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });
     if (tools?.digest !== undefined) inputs.push({ name: "tools", digest: tools.digest });
+    if (flags.agent !== undefined) {
+      const { architecture } = input;
+      const own = platform ?? (architecture === undefined ? undefined : { os: "linux", architecture });
+      agent = await (await import("./agent.ts")).readAgent(flags.agent, reading, { platform: own });
+      inputs.push({ name: AGENT_INPUT, digest: agent.digest });
+    }
     const artifacts = await openOutput();
     await using hasher = blockHasher(flags.workers);
     await using clusterEncoder = createClusterEncoder({ workers: encodersOf(flags.workers) });
@@ -145,9 +155,10 @@ export async function inWorkshop<T>(
       reporter,
       signal,
     };
-    return await work({ input, tools, inputs, clamp, artifacts, environment });
+    return await work({ input, tools, agent, inputs, clamp, artifacts, environment });
   } finally {
     for (const { dispose } of read) await dispose();
+    await agent?.dispose();
     await (await opened?.catch(() => undefined))?.discard();
   }
 }

@@ -17,11 +17,11 @@ export interface ImageVisit {
 }
 
 /**
- * Every name, a directory before its entries, entries in the order of the image. Metadata of a sound image does not
- * overlap, so it never adds up to more bytes than the image has: that bounds time and memory.
+ * Every name below the directory `from`, a directory before its entries, entries in the order of the image; paths begin
+ * there. Metadata of a sound image does not overlap, so it never adds up to more bytes than the image has: that bounds time and memory.
  * Throws FormatError `directory-loop`, `too-deep` or `overlapping-metadata` and what {@link ErofsImage} throws.
  */
-export async function* walkErofs(image: ErofsImage): AsyncGenerator<ImageVisit> {
+export async function* walkErofs(image: ErofsImage, from: ErofsInode = image.root): AsyncGenerator<ImageVisit> {
   const inodes = new Map<number, ErofsInode>();
   let metadataSize = 0;
   function spend(inode: ErofsInode): void {
@@ -32,13 +32,12 @@ export async function* walkErofs(image: ErofsImage): AsyncGenerator<ImageVisit> 
         offset: inode.position,
       });
   }
-  const { root } = image;
   const none = "" as ByteString;
-  inodes.set(root.nid, root);
-  spend(root);
-  yield { path: none, name: none, inode: root, parent: undefined, isKnown: false };
+  inodes.set(from.nid, from);
+  spend(from);
+  yield { path: none, name: none, inode: from, parent: undefined, isKnown: false };
   // A stack of its own: generators within each other would use up the host's, and take a turn a level for every name.
-  const open = [{ nid: root.nid, path: none, rest: (await image.readDirectory(root)).values() }];
+  const open = [{ nid: from.nid, path: none, rest: (await image.readDirectory(from)).values() }];
   for (let here = open.at(-1); here !== undefined; here = open.at(-1)) {
     const { done, value: entry } = here.rest.next();
     if (done === true) {
@@ -67,13 +66,14 @@ export async function* walkErofs(image: ErofsImage): AsyncGenerator<ImageVisit> 
 }
 
 /**
- * The whole image as a tree; contents stay in the image and are read when asked. A file with several names becomes one object.
+ * The image, or what is below the directory `from` of it, as a tree; contents stay in the image and are read when asked. A
+ * file with several names becomes one object.
  * Throws what {@link walkErofs} throws, FormatError `duplicate-name`.
  */
-export async function readTree(image: ErofsImage): Promise<Directory> {
+export async function readTree(image: ErofsImage, from: ErofsInode = image.root): Promise<Directory> {
   const nodes = new Map<number, Node>();
   let root: Directory | undefined;
-  for await (const { path, name, inode, parent } of walkErofs(image)) {
+  for await (const { path, name, inode, parent } of walkErofs(image, from)) {
     let node = nodes.get(inode.nid);
     if (node === undefined) {
       node = await readNode(image, inode);

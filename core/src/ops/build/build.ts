@@ -22,6 +22,7 @@ import { productUuid } from "../seal/product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "../seal/seal.ts";
 import { newestTime } from "../seal/times.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
+import { type Agent, putAgent } from "./agent/index.ts";
 import { type Architecture, architectureOf } from "./architecture.ts";
 import { type BootFiles, findBootFiles } from "./boot-files.ts";
 import { type DiskInput, layoutDisk } from "./disk.ts";
@@ -45,6 +46,8 @@ export interface SystemInput {
   readonly inputs: Release["inputs"];
   /** Where to look for systemd's stub and boot loader when `tree` has none. */
   readonly tools?: Directory | undefined;
+  /** What keeps the machine up to date; it is put into `tree`. */
+  readonly agent?: Pick<Agent, "content"> | undefined;
 }
 
 export interface BuildOptions extends GeometryOptions, CompressionOptions {
@@ -102,6 +105,8 @@ async function decide(input: SystemInput, options: BuildOptions, environment: En
   const commandLine = (rootHash: string): string => composeCommandLine(rootHash, kargs, options.kargs ?? []);
   commandLine("0".repeat(64)); // as long as the real one, for what it refuses
   const clamp = options.clamp ?? input.created ?? newestTime(tree);
+  if (input.agent !== undefined)
+    for (const note of await putAgent(tree, input.agent, architecture, clamp)) reporter.note(note);
   for (const note of await normalise(tree, { clamp, identity })) reporter.note(note);
   const selinux = await labelTree(tree, options.selinux ?? "policy", reporter);
   const osRelease = await readOsRelease(tree);

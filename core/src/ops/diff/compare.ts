@@ -171,7 +171,8 @@ function isDevice(node: Node): node is Extract<Node, { readonly major: number }>
   return node.type === "character" || node.type === "block";
 }
 
-function sameXattrs(before: Node, after: Node): boolean {
+export function sameXattrs(before: Pick<Node, "xattrs">, after: Pick<Node, "xattrs">): boolean {
+  if (before.xattrs === after.xattrs) return true;
   if (before.xattrs.size !== after.xattrs.size) return false;
   for (const [name, value] of before.xattrs) {
     const other = after.xattrs.get(name);
@@ -181,7 +182,7 @@ function sameXattrs(before: Node, after: Node): boolean {
 }
 
 /** Stops at the first chunk that differs. */
-async function equalSources(a: Source, b: Source, options: ReadOptions): Promise<boolean> {
+export async function equalSources(a: Source, b: Source, options: ReadOptions = {}): Promise<boolean> {
   if (a === b) return true;
   if (a.size !== b.size) return false;
   for (let at = 0; at < a.size; at += CHUNK_SIZE) {

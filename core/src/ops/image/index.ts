@@ -3,6 +3,7 @@ export { openArchiveTree } from "./archive.ts";
 export { createdOf } from "./created.ts";
 export { type FlatImage, type FlattenEnvironment, type FlattenOptions, flatten } from "./flatten.ts";
 export {
+  architectureOfElf,
   architectureOfTree,
   type ExportedImage,
   type HostInputs,

@@ -286,14 +286,18 @@ export async function architectureOfTree(tree: Directory): Promise<string | unde
     if (found?.node.type !== "file") continue;
     const { content } = found.node;
     if (content.size > MAX_PROGRAM || !isElf(await content.read(0, Math.min(4, content.size)))) continue;
-    const elf = parseElf(await content.read(0, content.size));
-    const match = MACHINES.find(
-      ([{ machine, bits, littleEndian }]) =>
-        elf.machine === machine && elf.bits === bits && elf.littleEndian === littleEndian,
-    );
-    if (match !== undefined) return match[1];
+    const architecture = architectureOfElf(parseElf(await content.read(0, content.size)));
+    if (architecture !== undefined) return architecture;
   }
   return undefined;
+}
+
+/** OCI's name of the machine that a program is for. */
+export function architectureOfElf(elf: Elf): string | undefined {
+  return MACHINES.find(
+    ([{ machine, bits, littleEndian }]) =>
+      elf.machine === machine && elf.bits === bits && elf.littleEndian === littleEndian,
+  )?.[1];
 }
 
 /** The platform that was asked for, unless the tree says otherwise. */

@@ -75,7 +75,7 @@ test("what this Ashlar would build otherwise is not built", () => {
   const refuse = (change: Partial<Release>, code: string) =>
     assert.throws(() => assertReproducible({ ...SYSTEM, ...change }, "release"), { kind: "UnsupportedError", code });
   refuse({ formatVersion: FORMAT_VERSION + 1 }, "format-version");
-  refuse({ inputs: [{ name: "agent", digest: DIGEST }] }, "unknown-input");
+  refuse({ inputs: [{ name: "firmware", digest: DIGEST }] }, "unknown-input");
   refuse({ options: { ...SYSTEM.options, compression: "lz4" } }, "unknown-option");
   for (const options of [
     {},

@@ -1,11 +1,11 @@
 /** The options of a build, from what its release records. */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import type { BuildOptions } from "../build/index.ts";
+import { AGENT_INPUT, type BuildOptions } from "../build/index.ts";
 import { BUILD_OPTIONS, FORMAT_VERSION, type Release, SEAL_OPTIONS } from "../release/release.ts";
 import type { SealContentOptions } from "../seal/index.ts";
 
 /** Inputs by name that a build can be given again. */
-const INPUTS = ["image", "tools"];
+const INPUTS = ["image", "tools", AGENT_INPUT];
 
 /** A release with a command line is one of a system. */
 export function isSystem({ commandLine }: Release): boolean {

@@ -6,7 +6,7 @@ import { equalBytes } from "../../bytes/index.ts";
 import type { Digest } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type ArtifactStore, unpublished } from "../artifacts.ts";
-import { buildSystem } from "../build/index.ts";
+import { AGENT_INPUT, type Agent, buildSystem } from "../build/index.ts";
 import type { Environment } from "../environment.ts";
 import type { Input } from "../image/index.ts";
 import { encodeRelease, type Release } from "../release/release.ts";
@@ -23,6 +23,13 @@ export interface Original {
   readonly bytes: Uint8Array;
   /** An artifact by its name; nothing is opened where everything is the same. */
   open(name: string): Promise<Source>;
+}
+
+/** What to build from again. */
+export interface ReproductionInputs {
+  readonly image: Input;
+  readonly tools: Input | undefined;
+  readonly agent: Pick<Agent, "content" | "digest"> | undefined;
 }
 
 export interface ArtifactComparison {
@@ -55,16 +62,15 @@ export interface Reproduction {
  */
 export async function reproduceRelease(
   original: Original,
-  source: Input,
-  tools: Input | undefined,
+  given: ReproductionInputs,
   artifacts: ArtifactStore,
   environment: Environment,
 ): Promise<Reproduction> {
   const { release, name } = original;
   assertReproducible(release, name);
-  const inputs = compareInputs(release, source, tools);
+  const inputs = compareInputs(release, given);
   const store = unpublished(artifacts);
-  const rebuilt = await rebuild(original, source, tools, store, environment);
+  const rebuilt = await rebuild(original, given, store, environment);
   const entries = release.artifacts.map((artifact): ArtifactComparison => {
     const found = rebuilt.artifacts.find((other) => other.name === artifact.name);
     return {
@@ -82,10 +88,11 @@ export async function reproduceRelease(
   return { identical: differences.length === 0, inputs, artifacts: entries, differences };
 }
 
-function compareInputs(release: Release, source: Input, tools: Input | undefined): InputComparison[] {
+function compareInputs(release: Release, { image, tools, agent }: ReproductionInputs): InputComparison[] {
   const given = new Map([
-    ["image", source.digest],
+    ["image", image.digest],
     ["tools", tools?.digest],
+    [AGENT_INPUT, agent?.digest],
   ]);
   const recorded = new Map(release.inputs.map(({ name, digest }) => [name, digest as Digest]));
   return [...new Set([...recorded.keys(), ...given.keys()])]
@@ -95,15 +102,23 @@ function compareInputs(release: Release, source: Input, tools: Input | undefined
 
 async function rebuild(
   { release, name }: Original,
-  source: Input,
-  tools: Input | undefined,
+  { image, tools, agent }: ReproductionInputs,
   store: ArtifactStore,
   environment: Environment,
 ): Promise<Release> {
-  const { tree, created, labels, dispose } = source;
+  const { tree, created, labels, dispose } = image;
   const { architecture, inputs } = release; // the recorded inputs, so that nothing but the bytes is compared
   if (isSystem(release)) {
-    const input = { tree, architecture: architecture ?? "", created, labels, inputs, tools: tools?.tree, dispose };
+    const input = {
+      tree,
+      architecture: architecture ?? "",
+      created,
+      labels,
+      inputs,
+      tools: tools?.tree,
+      agent,
+      dispose,
+    };
     return (await buildSystem(input, buildOptionsOf(release, name), store, environment)).release;
   }
   const input = { tree, architecture, created, labels, inputs, dispose };

@@ -1,0 +1,5 @@
+export type { AccountConflictKind, Winner } from "./accounts.ts";
+export * from "./carry.ts";
+export * from "./layer.ts";
+export * from "./merge.ts";
+export * from "./mount.ts";
