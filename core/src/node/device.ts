@@ -1,10 +1,11 @@
 /** Disks to write to: block devices, taken for ourselves alone, and files that are as large as the disk is to be. */
 import { constants } from "node:fs";
-import { type FileHandle, open, readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
+import { type FileHandle, open, readlink, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { PolicyError, SinkError, UnsupportedError } from "../errors/index.ts";
 import { SECTOR_SIZES, type SectorSize } from "../formats/gpt/index.ts";
 import type { Device } from "../ops/update/index.ts";
+import { listFolder, membersOf, readLine, useOf } from "./block-devices.ts";
 import { writeFailure } from "./errors.ts";
 import { deviceNumbers, handleSource, holesOf, sizeOf, writeAll } from "./files.ts";
 import { loadDropCache, loadTakeLock } from "./native.ts";
@@ -17,57 +18,20 @@ export interface OpenedDevice extends Device {
 export interface OpenDeviceOptions {
   /** Of a file; default 512. A block device says its own, and anything else is refused. */
   readonly sectorSize?: SectorSize | undefined;
-}
-
-/** The line of a file of sysfs; undefined where there is none. */
-async function readLine(path: string): Promise<string | undefined> {
-  return readFile(path, "latin1").then(
-    (text) => text.trim(),
-    () => undefined,
-  );
-}
-
-async function list(directory: string): Promise<string[]> {
-  return readdir(directory).catch(() => []);
-}
-
-/** A disk and its partitions: their directories in sysfs, and numbers as `8:1`. */
-async function membersOf(folder: string): Promise<{ readonly folder: string; readonly numbers: string }[]> {
-  const members: { folder: string; numbers: string }[] = [];
-  const folders = [folder];
-  for (const name of await list(folder))
-    if ((await readLine(join(folder, name, "partition"))) !== undefined) folders.push(join(folder, name));
-  for (const member of folders) members.push({ folder: member, numbers: (await readLine(join(member, "dev"))) ?? "" });
-  return members;
-}
-
-/** mountinfo(5) and /proc/swaps write spaces and their like as octal. */
-function unescapeOctal(field: string): string {
-  return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  /** A disk that is in use, since this machine runs from it: who opens it says what of it is free. Default false. */
+  readonly shared?: boolean | undefined;
 }
 
 /** Throws PolicyError `disk-in-use`, with who uses it, as far as that is to be seen. */
 async function refuseUsed(path: string, folder: string): Promise<void> {
-  const used = (by: string) => new PolicyError("disk-in-use", `${path}: in use: ${by}`, { path });
-  const members = await membersOf(folder);
-  const mounts = ((await readLine("/proc/self/mountinfo")) ?? "").split("\n").map((line) => line.split(" "));
-  const swaps = ((await readLine("/proc/swaps")) ?? "").split("\n").slice(1);
-  const swapNumbers = await Promise.all(
-    swaps.map((line) => stat(unescapeOctal(line.split(/\s/)[0] ?? "")).then(deviceNumbers, () => "")),
-  );
-  for (const { folder: member, numbers } of members) {
-    const mount = mounts.find(([, , device]) => device === numbers);
-    if (mount !== undefined) throw used(`mounted at ${unescapeOctal(mount[4] ?? "")}`);
-    if (swapNumbers.includes(numbers)) throw used("swap space");
-    const [holder] = await list(join(member, "holders"));
-    if (holder !== undefined) throw used(`part of ${(await readLine(`/sys/block/${holder}/dm/name`)) ?? holder}`);
-  }
+  const use = await useOf(await membersOf(folder));
+  if (use !== undefined) throw new PolicyError("disk-in-use", `${path}: in use: ${use}`, { path });
 }
 
 /** A file that is the medium of a loop device is in use as that. */
 async function refuseLooped(path: string): Promise<void> {
   const real = await realpath(path);
-  for (const name of await list("/sys/block")) {
+  for (const name of await listFolder("/sys/block")) {
     if (!name.startsWith("loop")) continue;
     if ((await readLine(`/sys/block/${name}/loop/backing_file`)) === real)
       throw new PolicyError("disk-in-use", `${path}: in use: attached as /dev/${name}`, { path });
@@ -95,13 +59,16 @@ async function sectorSizeOf(path: string, folder: string, asked: SectorSize | un
 }
 
 /**
- * Opens a disk for writing. A block device is opened exclusively, so that it is neither mounted nor taken by another program
- * while it is written; a file must have its size already.
+ * Opens a disk for writing. A block device is opened exclusively unless it is `shared`, so that it is neither mounted nor taken
+ * by another program while it is written; a file must have its size already.
  *
  * Throws PolicyError `disk-in-use`, `is-a-partition`, `sector-size`; UnsupportedError `sector-size`; SinkError for what
  * cannot be opened or is neither.
  */
-export async function openDevice(path: string, { sectorSize }: OpenDeviceOptions = {}): Promise<OpenedDevice> {
+export async function openDevice(
+  path: string,
+  { sectorSize, shared = false }: OpenDeviceOptions = {},
+): Promise<OpenedDevice> {
   let handle: FileHandle | undefined;
   try {
     const found = await stat(path);
@@ -109,12 +76,13 @@ export async function openDevice(path: string, { sectorSize }: OpenDeviceOptions
     let sector = sectorSize ?? 512;
     if (found.isBlockDevice()) {
       const folder = await diskFolder(path, numbers);
-      await refuseUsed(path, folder);
+      if (!shared) await refuseUsed(path, folder);
       sector = await sectorSizeOf(path, folder, sectorSize);
     } else if (found.isFile()) await refuseLooped(path);
     else throw new SinkError("not-a-file", `${path}: is neither a disk nor a file`, { path });
     // O_EXCL without O_CREAT: of block devices, alone (open(2)); of files, nothing.
-    const flags = constants.O_RDWR | constants.O_NONBLOCK | (found.isBlockDevice() ? constants.O_EXCL : 0);
+    const isAlone = found.isBlockDevice() && !shared;
+    const flags = constants.O_RDWR | constants.O_NONBLOCK | (isAlone ? constants.O_EXCL : 0);
     handle = await open(path, flags);
     const opened = await handle.stat();
     if (deviceNumbers(opened) !== numbers || opened.ino !== found.ino)

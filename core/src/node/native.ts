@@ -115,6 +115,36 @@ export function loadDropCache(): DropCache | undefined {
   }
 }
 
+/** ioctl(2) with a buffer that the kernel reads and writes; 0, or the errno of the failure. */
+export type Ioctl = (descriptor: number, request: number, buffer: Uint8Array) => number;
+
+/** Undefined where the machine has no such call. */
+export function loadIoctl(): Ioctl | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const ioctl = koffi.load("libc.so.6").func("int ioctl(int descriptor, unsigned long request, _Inout_ void *buffer)");
+    return (descriptor, request, buffer) => (ioctl(descriptor, request, buffer) >= 0 ? 0 : koffi.errno());
+  } catch {
+    return undefined; // as below
+  }
+}
+
+/** Writes out all of the file system that `descriptor` is in (syncfs(2)); 0, or the errno of the failure. */
+export type SyncFileSystem = (descriptor: number) => number;
+
+/** Undefined where the machine has no such call. */
+export function loadSyncFileSystem(): SyncFileSystem | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const syncfs = koffi.load("libc.so.6").func("int syncfs(int descriptor)");
+    return (descriptor) => (syncfs(descriptor) === 0 ? 0 : koffi.errno());
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** Loads the port; undefined where the machine has none. */
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;

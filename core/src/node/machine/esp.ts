@@ -1,0 +1,156 @@
+/** The ESP of the disk that this machine runs from: where it is mounted, or mounted for a while, and its files. */
+import { execFile } from "node:child_process";
+import { type FileHandle, lstat, mkdir, open, readdir, rename, statfs, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { SinkError, SourceError } from "../../errors/index.ts";
+import type { EspFiles } from "../../ops/update/index.ts";
+import { passingChunksOf } from "../../source/index.ts";
+import { type Mount, readMounts } from "../block-devices.ts";
+import { readFailure, writeFailure } from "../errors.ts";
+import { makeDirectories, openFile, writeAll } from "../files.ts";
+import { loadSyncFileSystem } from "../native.ts";
+
+export interface OpenedEsp extends EspFiles {
+  /** Nothing can be written to it. */
+  readonly readOnly: boolean;
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Where systemd mounts an ESP when somebody looks, and where it is mounted here when nobody else does. */
+const AUTOMOUNTS = ["/efi", "/boot", "/boot/efi"];
+const OWN_PLACE = "/run/ashlar/esp";
+/** Milliseconds that mount and umount may take. */
+const MOUNT_LIMIT = 60_000;
+
+async function findMount(numbers: string): Promise<Mount | undefined> {
+  const mounts = (await readMounts()).filter((mount) => mount.numbers === numbers && mount.root === "/");
+  return mounts.find(({ options }) => options.includes("rw")) ?? mounts[0];
+}
+
+/** To look into a place with an automount makes systemd mount what belongs there. */
+async function wakeAutomounts(): Promise<void> {
+  const mounts = await readMounts();
+  for (const place of AUTOMOUNTS)
+    if (mounts.some((mount) => mount.place === place && mount.type === "autofs"))
+      await readdir(place).catch(() => undefined); // what is there may be another disk's, or damaged
+}
+
+async function run(program: string, ...words: string[]): Promise<void> {
+  await promisify(execFile)(program, words, { timeout: MOUNT_LIMIT }).catch((error: unknown) => {
+    const said = (error as { stderr?: string }).stderr?.trim().split("\n").at(-1);
+    throw new SourceError("esp-mount", `${words.at(-1)}: ${program} failed: ${said || (error as Error).message}`, {
+      cause: error,
+    });
+  });
+}
+
+/**
+ * Opens the volume for reading and writing. Throws SourceError `esp-mount`.
+ * @param partition its device node @param numbers of it, such as `8:1`
+ */
+export async function openEsp(partition: string, numbers: string): Promise<OpenedEsp> {
+  let mount = await findMount(numbers);
+  if (mount === undefined) {
+    await wakeAutomounts();
+    mount = await findMount(numbers);
+  }
+  if (mount !== undefined) return espAt(mount.place, !mount.options.includes("rw"), async () => {});
+  try {
+    await mkdir(OWN_PLACE, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw writeFailure(OWN_PLACE, error);
+  }
+  await run("mount", "-t", "vfat", "-o", "rw,nosuid,nodev,noexec,umask=0077", partition, OWN_PLACE);
+  const options = (await findMount(numbers))?.options ?? [];
+  return espAt(OWN_PLACE, !options.includes("rw"), () => run("umount", OWN_PLACE));
+}
+
+/** The volume that is mounted at `place`. @param release called when it is closed */
+export async function espAt(place: string, readOnly: boolean, release: () => Promise<void>): Promise<OpenedEsp> {
+  // Kept open, so that an automount does not go away meanwhile.
+  const folder = await open(place, "r").catch((error: unknown) => {
+    throw readFailure(place, error);
+  });
+  const close = async () => {
+    await folder.close();
+    await release();
+  };
+  return { ...espFiles(place, folder), readOnly, close, [Symbol.asyncDispose]: close };
+}
+
+function espFiles(place: string, folder: FileHandle): EspFiles {
+  async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      throw writeFailure(path, error);
+    }
+  }
+  return {
+    name: place,
+    async list(path) {
+      const at = join(place, path);
+      try {
+        const found = await readdir(at, { withFileTypes: true });
+        const files = found.filter((entry) => entry.isFile());
+        return await Promise.all(files.map(async ({ name }) => ({ name, size: (await lstat(join(at, name))).size })));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+        throw readFailure(at, error);
+      }
+    },
+    open: (path) => openFile(join(place, path), { followLink: false }),
+    async write(path, content, options = {}) {
+      const at = join(place, path);
+      await writing(at, async () => {
+        await makeDirectories(dirname(at));
+        const handle = await open(at, "w", 0o600);
+        try {
+          let offset = 0;
+          for await (const chunk of passingChunksOf(content, { signal: options.signal })) {
+            await writeAll(handle, at, offset, chunk);
+            offset += chunk.length;
+            options.onProgress?.(chunk.length);
+          }
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
+      });
+    },
+    async rename(from, to) {
+      const [source, target] = [join(place, from), join(place, to)];
+      const isOther = from.toLowerCase() !== to.toLowerCase();
+      if (isOther && (await lstat(target).catch(() => undefined)) !== undefined)
+        throw new SinkError("exists", `${target}: exists already`, { path: target });
+      await writing(target, () => rename(source, target));
+    },
+    async remove(path) {
+      const at = join(place, path);
+      try {
+        await unlink(at);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") throw readFailure(at, error);
+        throw writeFailure(at, error);
+      }
+    },
+    async flush() {
+      const errno = loadSyncFileSystem()?.(folder.fd);
+      if (errno === undefined) await run("sync", "-f", place);
+      else if (errno !== 0)
+        throw new SinkError("io-error", `${place}: what was written is not on the disk (errno ${errno})`, {
+          path: place,
+        });
+    },
+    async free() {
+      try {
+        const { bavail, bsize } = await statfs(place);
+        return bavail * bsize;
+      } catch (error) {
+        throw readFailure(place, error);
+      }
+    },
+  };
+}
