@@ -1,6 +1,7 @@
 /** The commands. Each is loaded when it is called, so that `--help` and `ls` do not pay for `build`. */
 import { buildApplication, buildRouteMap } from "@stricli/core";
 import packageJson from "../package.json" with { type: "json" };
+import { agentRoutes } from "./commands/agent.ts";
 import { buildDiskCommand } from "./commands/build.ts";
 import { channelRoutes } from "./commands/channel.ts";
 import { completionCommand } from "./commands/completion.ts";
@@ -14,6 +15,7 @@ import { installCommand } from "./commands/install.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { loginCommand, logoutCommand } from "./commands/login.ts";
+import { historyCommand, rollbackCommand, statusCommand, switchCommand, upgradeCommand } from "./commands/machine.ts";
 import { pullCommand } from "./commands/pull.ts";
 import { pushCommand } from "./commands/push.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
@@ -44,9 +46,16 @@ const routes = buildRouteMap({
     pull: pullCommand,
     reproduce: reproduceCommand,
     install: installCommand,
+    status: statusCommand,
+    upgrade: upgradeCommand,
+    switch: switchCommand,
+    rollback: rollbackCommand,
+    history: historyCommand,
+    agent: agentRoutes,
     completion: completionCommand,
   },
   docs: {
+    hideRoute: { agent: true },
     brief: "Container images in, verified operating system images out",
     fullDescription: [
       "Turns an OCI image into a disk whose every block is checked before it is used:",

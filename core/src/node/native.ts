@@ -123,7 +123,9 @@ export function loadIoctl(): Ioctl | undefined {
   if (process.platform !== "linux") return undefined;
   try {
     const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
-    const ioctl = koffi.load("libc.so.6").func("int ioctl(int descriptor, unsigned long request, _Inout_ void *buffer)");
+    const ioctl = koffi
+      .load("libc.so.6")
+      .func("int ioctl(int descriptor, unsigned long request, _Inout_ void *buffer)");
     return (descriptor, request, buffer) => (ioctl(descriptor, request, buffer) >= 0 ? 0 : koffi.errno());
   } catch {
     return undefined; // as below

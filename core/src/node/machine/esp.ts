@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { SinkError, SourceError } from "../../errors/index.ts";
 import type { EspFiles } from "../../ops/update/index.ts";
-import { passingChunksOf } from "../../source/index.ts";
+import { passingChunksOf, sliceSource } from "../../source/index.ts";
 import { type Mount, readMounts } from "../block-devices.ts";
 import { readFailure, writeFailure } from "../errors.ts";
 import { makeDirectories, openFile, writeAll } from "../files.ts";
@@ -64,7 +64,9 @@ export async function openEsp(partition: string, numbers: string): Promise<Opene
   }
   await run("mount", "-t", "vfat", "-o", "rw,nosuid,nodev,noexec,umask=0077", partition, OWN_PLACE);
   const options = (await findMount(numbers))?.options ?? [];
-  return espAt(OWN_PLACE, !options.includes("rw"), () => run("umount", OWN_PLACE));
+  // Lazily, where somebody else looks at it just now.
+  const release = () => run("umount", OWN_PLACE).catch(() => run("umount", "-l", OWN_PLACE));
+  return espAt(OWN_PLACE, !options.includes("rw"), release);
 }
 
 /** The volume that is mounted at `place`. @param release called when it is closed */
@@ -102,17 +104,18 @@ function espFiles(place: string, folder: FileHandle): EspFiles {
       }
     },
     open: (path) => openFile(join(place, path), { followLink: false }),
-    async write(path, content, options = {}) {
+    async write(path, content, { from = 0, signal, onProgress } = {}) {
       const at = join(place, path);
       await writing(at, async () => {
         await makeDirectories(dirname(at));
-        const handle = await open(at, "w", 0o600);
+        const handle = await open(at, from === 0 ? "w" : "r+", 0o600);
         try {
-          let offset = 0;
-          for await (const chunk of passingChunksOf(content, { signal: options.signal })) {
+          await handle.truncate(from);
+          let offset = from;
+          for await (const chunk of passingChunksOf(sliceSource(content, from), { signal })) {
             await writeAll(handle, at, offset, chunk);
             offset += chunk.length;
-            options.onProgress?.(chunk.length);
+            onProgress?.(chunk.length);
           }
           await handle.sync();
         } finally {

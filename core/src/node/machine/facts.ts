@@ -4,12 +4,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { isAshlarError, UnsupportedError } from "../../errors/index.ts";
 import { parseOsRelease } from "../../ops/build/os-release.ts";
-import {
-  type MachineFacts,
-  parseVerityTable,
-  type RunningRoot,
-  readLoaderFacts,
-} from "../../ops/machine/index.ts";
+import { type MachineFacts, parseVerityTable, type RunningRoot, readLoaderFacts } from "../../ops/machine/index.ts";
 import { readLine, readMounts } from "../block-devices.ts";
 import { readDmTarget } from "./device-mapper.ts";
 
@@ -23,7 +18,10 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: "amd64", ia32: "3
 export async function diskFolderOf(partition: string): Promise<string> {
   const folder = join("/sys/dev/block", await readlink(`/sys/dev/block/${partition}`).catch(() => partition));
   if ((await readLine(join(folder, "partition"))) === undefined)
-    throw new UnsupportedError("root-not-on-partition", `the data of the root, device ${partition}, is on no partition`);
+    throw new UnsupportedError(
+      "root-not-on-partition",
+      `the data of the root, device ${partition}, is on no partition`,
+    );
   return dirname(folder);
 }
 

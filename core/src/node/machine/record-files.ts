@@ -1,14 +1,14 @@
 /** Records as files in a directory: readable by all, written aside, flushed and renamed. */
-import { open, rename } from "node:fs/promises";
+import { open, readdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { isAshlarError } from "../../errors/index.ts";
 import type { RecordStore } from "../../ops/machine/index.ts";
 import { readAll } from "../../source/index.ts";
-import { writeFailure } from "../errors.ts";
+import { readFailure, writeFailure } from "../errors.ts";
 import { makeDirectories, openFile } from "../files.ts";
 import { newPartialName, removeLeftovers } from "../leftovers.ts";
 
-/** Bytes of any record. */
+/** Bytes of a record, unless a store is for larger ones. */
 const MAX_RECORD_SIZE = 4 * 1024 * 1024;
 
 /** Renames in `directory` last from here on. */
@@ -21,13 +21,13 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
-export function recordFiles(directory: string): RecordStore {
+export function recordFiles(directory: string, maxSize = MAX_RECORD_SIZE): RecordStore {
   return {
     async read(name) {
       const path = join(directory, name);
       try {
         await using file = await openFile(path, { followLink: false });
-        return Uint8Array.from(await readAll(file, MAX_RECORD_SIZE, path));
+        return Uint8Array.from(await readAll(file, maxSize, path));
       } catch (error) {
         if (isAshlarError(error) && error.code === "not-found") return undefined;
         throw error;
@@ -50,6 +50,23 @@ export function recordFiles(directory: string): RecordStore {
         await syncDirectory(directory);
       } catch (error) {
         throw writeFailure(path, error);
+      }
+    },
+    async list() {
+      try {
+        return (await readdir(directory)).filter((name) => !name.startsWith("."));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+        throw readFailure(directory, error);
+      }
+    },
+    async remove(name) {
+      const path = join(directory, name);
+      try {
+        await unlink(path);
+        await syncDirectory(directory);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw writeFailure(path, error);
       }
     },
     async setAside(name) {

@@ -1,6 +1,7 @@
 /** What happened on a machine, for people: one line of JSON an event, the newest last, in one bounded file. */
 import * as v from "valibot";
 import { decodeUtf8, encodeUtf8 } from "../../bytes/index.ts";
+import { isAshlarError } from "../../errors/index.ts";
 import type { RecordStore } from "./record.ts";
 
 export const HISTORY_FILE = "history.jsonl";
@@ -27,7 +28,9 @@ export type MachineEvent = v.InferOutput<typeof EventSchema>;
 /** Lines that are no events, such as a torn one, are passed over. */
 export function parseHistory(bytes: Uint8Array): MachineEvent[] {
   const events: MachineEvent[] = [];
-  for (const line of decodeUtf8(bytes).split("\n").slice(-MAX_EVENTS - 1)) {
+  for (const line of decodeUtf8(bytes)
+    .split("\n")
+    .slice(-MAX_EVENTS - 1)) {
     let value: unknown;
     try {
       value = JSON.parse(line);
@@ -58,8 +61,15 @@ export async function readHistory(store: RecordStore): Promise<MachineEvent[]> {
   return bytes === undefined ? [] : parseHistory(bytes);
 }
 
-/** The whole file is written anew, so that there is no half of a line. */
+/** The whole file is written anew, so that there is no half of a line. One that cannot be read is put aside. */
 export async function appendHistory(store: RecordStore, ...events: readonly MachineEvent[]): Promise<void> {
   if (events.length === 0) return;
-  await store.write(HISTORY_FILE, encodeHistory([...(await readHistory(store)), ...events]));
+  let before: MachineEvent[] = [];
+  try {
+    before = await readHistory(store);
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    await store.setAside(HISTORY_FILE);
+  }
+  await store.write(HISTORY_FILE, encodeHistory([...before, ...events]));
 }

@@ -1,3 +1,4 @@
+export { recordBoot } from "./booted.ts";
 export {
   efiFlag,
   efiText,
@@ -10,13 +11,31 @@ export {
 } from "./efi-variables.ts";
 export { believedTime, type MachineFacts, type RunningRoot } from "./facts.ts";
 export {
+  type AgentEnvironment,
+  sourceKindOf,
+  type TrackedSource,
+  trackedSource,
+} from "./find.ts";
+export {
   appendHistory,
   HISTORY_FILE,
-  type MachineEvent,
   MAX_EVENTS,
+  type MachineEvent,
   parseHistory,
   readHistory,
 } from "./history.ts";
+export type { MachineDisk, MachineHost, OpenedEspFiles } from "./host.ts";
+export { settle } from "./outcome.ts";
+export {
+  LOCAL_POLICY_FOLDER,
+  MAX_POLICY_FILE,
+  MAX_POLICY_FILES,
+  type PolicyText,
+  parseDuration,
+  readPolicyFiles,
+  SEALED_POLICY_FOLDER,
+  type UpdatePolicy,
+} from "./policy.ts";
 export {
   type AgentRecord,
   type ChosenSource,
@@ -35,4 +54,9 @@ export {
   withRelease,
   writeRecord,
 } from "./record.ts";
+export { type RollbackReport, rollback } from "./rollback.ts";
+export { type Run, withRun } from "./run.ts";
+export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
+export { switchSource, type UpgradeOptions, type UpgradeReport, upgrade } from "./upgrade.ts";
 export { parseVerityTable, type VerityTable } from "./verity-table.ts";
+export { type MachineView, type SlotView, viewDisk } from "./view.ts";

@@ -25,13 +25,20 @@ export interface RecordStore {
   write(name: string, bytes: Uint8Array): Promise<void>;
   /** Keeps what cannot be read out of the way, for people to look at. */
   setAside(name: string): Promise<void>;
+  /** Names of what is there. */
+  list(): Promise<readonly string[]>;
+  /** Nothing where it is not there. */
+  remove(name: string): Promise<void>;
 }
 
 const Text = v.pipe(v.string(), v.maxLength(MAX_TEXT));
 const Hex64 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 const DigestText = v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/));
 /** RFC 3339 in UTC. */
-const TimeText = v.pipe(Text, v.check((text) => !Number.isNaN(Date.parse(text)), "is not a time"));
+const TimeText = v.pipe(
+  Text,
+  v.check((text) => !Number.isNaN(Date.parse(text)), "is not a time"),
+);
 const Count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const Source = v.object({
@@ -62,15 +69,20 @@ const Release = v.object({
 });
 
 const Pending = v.object({
-  manifest: DigestText,
+  /** Undefined for what was on the disk when it was installed. */
+  manifest: v.optional(DigestText),
   rootHash: Hex64,
-  uki: DigestText,
+  uki: v.optional(DigestText),
   imageVersion: Text,
   /** `downloaded`: everything but the entry of the boot loader is there. */
   state: v.picklist(["downloaded", "staged"]),
   at: TimeText,
+  /** Of its file on the ESP, without counter and `.efi`. */
+  entry: Text,
   /** The boot in which it was staged; only a later one says anything of it. */
   bootId: Text,
+  /** The last boot in which it ran on trial. */
+  triedIn: v.optional(Text),
 });
 
 const Refused = v.object({
@@ -88,7 +100,17 @@ const Outcome = v.object({
   at: TimeText,
   /** Of the program: `upgrade`, `switch`, … */
   verb: Text,
-  result: v.picklist(["current", "newer", "staged", "downloaded", "stale", "waiting", "refused", "error", "rolled-back"]),
+  result: v.picklist([
+    "current",
+    "newer",
+    "staged",
+    "downloaded",
+    "stale",
+    "waiting",
+    "refused",
+    "error",
+    "rolled-back",
+  ]),
   message: Text,
   imageVersion: v.optional(Text),
   /** Of the error. */
@@ -160,9 +182,9 @@ export interface ReadRecord {
 
 /** A record that nobody can read is none: the machine must be able to update all the same, and says so. */
 export async function readRecord(store: RecordStore): Promise<ReadRecord> {
-  const bytes = await store.read(RECORD_FILE);
-  if (bytes === undefined) return { record: EMPTY_RECORD, damage: undefined };
   try {
+    const bytes = await store.read(RECORD_FILE);
+    if (bytes === undefined) return { record: EMPTY_RECORD, damage: undefined };
     return { record: parseRecord(bytes, RECORD_FILE), damage: undefined };
   } catch (error) {
     if (!isAshlarError(error)) throw error;
@@ -170,7 +192,6 @@ export async function readRecord(store: RecordStore): Promise<ReadRecord> {
   }
 }
 
-/** Keeps a damaged record aside first: the new one takes its place. */
 export async function writeRecord(store: RecordStore, record: AgentRecord): Promise<void> {
   await store.write(RECORD_FILE, encodeRecord(record));
 }

@@ -1,0 +1,105 @@
+/** What the verbs of a machine print for people. */
+import type { MachineEvent, Status, StatusRelease, UpgradeReport } from "@ashlar/core/ops/machine";
+import { formatBytes } from "./units.ts";
+
+const line = (name: string, text: string): string => `${name.padEnd(10)} ${text}`;
+
+const STATES: Readonly<Record<StatusRelease["state"], string>> = {
+  good: "good",
+  trial: "on trial",
+  bad: "failed: no tries are left",
+  "set-back": "set back: the other was chosen",
+  "no-entry": "the boot loader has no entry for it",
+  unknown: "nobody with privileges has looked since the boot",
+};
+
+function releaseLine({ slot, imageVersion, state, triesLeft }: StatusRelease, next: boolean): string {
+  const parts = [
+    imageVersion ?? "of unknown version",
+    ...(slot === null ? [] : [`slot ${slot.toUpperCase()}`]),
+    state === "trial" ? `on trial, ${triesLeft} tries left` : STATES[state],
+    ...(next ? ["boots next"] : []),
+  ];
+  return parts.join(", ");
+}
+
+function verifiedLine({ verified }: StatusRelease): string | undefined {
+  if (verified === null) return undefined;
+  const by = [
+    ...(verified.channel === null ? [] : [`channel ${verified.channel}`]),
+    ...verified.signatures.map(({ key, name }) => `key ${key}${name === undefined ? "" : ` as ${name}`}`),
+  ];
+  return by.length === 0
+    ? `accepted unsigned at ${verified.at}`
+    : `vouched for by ${by.join(", ")}; checked ${verified.at}`;
+}
+
+/** `3 h`, `2 days`. */
+function age(seconds: number): string {
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
+
+export function statusLines({ ashlar }: Status): string[] {
+  const { root, booted, staged, rollback, source, next, freshness, lastCheck, lastResult, firmware } = ashlar;
+  if (root === null) return ["this machine does not run from a sealed root of Ashlar"];
+  const isNext = (release: StatusRelease) => release.entry !== null && release.entry === next;
+  const lines: string[] = [];
+  if (booted !== null) {
+    lines.push(line("runs", `${ashlar.imageId ?? "?"} ${releaseLine(booted, false)}`));
+    const vouched = verifiedLine(booted);
+    if (vouched !== undefined) lines.push(line("", vouched));
+  }
+  const verity = { verified: "every block is checked", corrupted: "a block did not match its hash", unknown: "" }[
+    root.verity
+  ];
+  lines.push(line("root hash", `${root.rootHash}${verity === "" ? "" : `, ${verity}`}`));
+  for (const [name, release] of [
+    ["staged", staged],
+    ["rollback", rollback],
+  ] as const)
+    if (release !== null) {
+      lines.push(line(name, releaseLine(release, isNext(release))));
+      const vouched = verifiedLine(release);
+      if (vouched !== undefined) lines.push(line("", vouched));
+    }
+  if (ashlar.downloaded !== null)
+    lines.push(line("downloaded", `${ashlar.downloaded.imageVersion}, at ${ashlar.downloaded.at}`));
+  lines.push(
+    source === null
+      ? line("follows", "nothing: no policy file names a channel or reference")
+      : line(
+          "follows",
+          `${source.kind} ${source.reference}${freshness.age === null ? "" : `, answered ${age(freshness.age)} ago`}`,
+        ),
+  );
+  if (lastCheck !== null) lines.push(line("looked", `${lastCheck.at}: ${lastCheck.message}`));
+  if (lastResult !== null && lastResult.at !== lastCheck?.at)
+    lines.push(line("last run", `${lastResult.at}: ${lastResult.verb}: ${lastResult.message}`));
+  const loader = firmware.loader === null ? "" : `, ${firmware.loader}`;
+  lines.push(line("firmware", `Secure Boot ${firmware.secureBoot}${loader}`));
+  for (const { imageVersion, message } of ashlar.refused) lines.push(line("refused", `${imageVersion}: ${message}`));
+  for (const { message } of ashlar.problems) lines.push(line("problem", message));
+  if (ashlar.seen !== "live")
+    lines.push(line("seen", ashlar.seen === "never" ? "slots: never in this boot" : `slots: ${ashlar.seen}`));
+  return lines;
+}
+
+export function upgradeLines({ message, staged }: UpgradeReport): string[] {
+  if (staged === undefined) return [message];
+  const { total, kept, copied } = staged.blocks;
+  const there = total === 0 ? 0 : Math.round((100 * (kept + copied)) / total);
+  return [`fetched ${formatBytes(staged.fetched)}; ${there} % of the root were on the disk`, message];
+}
+
+export function eventLine({ at, event, message, detail }: MachineEvent): string {
+  const more =
+    detail === undefined
+      ? ""
+      : `\n${detail
+          .split("\n")
+          .map((text) => `    ${text}`)
+          .join("\n")}`;
+  return `${at}  ${event.padEnd(11)} ${message}${more}`;
+}

@@ -1,0 +1,31 @@
+/** One run of the agent at a time. The lock goes with the process, however that ends. */
+import { open } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
+import { oneLine } from "../../bytes/index.ts";
+import { SinkError } from "../../errors/index.ts";
+import { writeFailure } from "../errors.ts";
+import { makeDirectories } from "../files.ts";
+import { loadTakeLock } from "../native.ts";
+
+/** Bytes of the file that are shown. */
+const MAX_HOLDER = 200;
+
+/** Throws SinkError `busy`, with what the holder wrote of itself. */
+export async function lockAgent(path: string, verb: string): Promise<{ release(): Promise<void> }> {
+  try {
+    await makeDirectories(dirname(path));
+    const handle = await open(path, "a+", 0o644);
+    if (loadTakeLock()?.(handle.fd) === false) {
+      const { buffer, bytesRead } = await handle.read(new Uint8Array(MAX_HOLDER), 0, MAX_HOLDER, 0);
+      await handle.close();
+      const holder = oneLine(new TextDecoder().decode(buffer.subarray(0, bytesRead)).trim());
+      throw new SinkError("busy", `another run changes this machine: ${holder || "it does not say which"}`, { path });
+    }
+    await handle.truncate(0);
+    await handle.write(`ashlar ${verb}, process ${process.pid}\n`);
+    return { release: () => handle.close() };
+  } catch (error) {
+    throw writeFailure(path, error);
+  }
+}

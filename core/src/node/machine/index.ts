@@ -1,0 +1,2 @@
+export { thisMachine } from "./host.ts";
+export { recordFiles } from "./record-files.ts";

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { encodeUtf8 } from "../../bytes/index.ts";
+import { bytesSource } from "../../source/index.ts";
+import { lockAgent } from "./agent-lock.ts";
+import { parseDmAnswer } from "./device-mapper.ts";
+import { espAt } from "./esp.ts";
+import { recordFiles } from "./record-files.ts";
+
+const folder = () => mkdtemp(join(tmpdir(), "ashlar-machine-"));
+
+/** As the kernel answers DM_TABLE_STATUS: the header, one target, its parameters. */
+function answer(parameters: string, { targets = 1, flags = 0 } = {}): Uint8Array {
+  const bytes = new Uint8Array(16 * 1024);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(16, 312, true);
+  view.setUint32(20, targets, true);
+  view.setUint32(28, flags, true);
+  bytes.set(encodeUtf8("verity\0"), 312 + 24);
+  bytes.set(encodeUtf8(`${parameters}\0`), 312 + 40);
+  return bytes;
+}
+
+test("the answer of the kernel to a question for a table", () => {
+  assert.deepEqual(parseDmAnswer(answer("1 8:2 8:3"), "253:0"), { type: "verity", parameters: "1 8:2 8:3" });
+  for (const bad of [answer("x", { targets: 2 }), answer("x", { targets: 0 }), answer("x", { flags: 0x100 })])
+    assert.throws(() => parseDmAnswer(bad, "253:0"), { code: "dm-table" });
+});
+
+test("records appear whole, and what cannot be read is put aside", async () => {
+  const at = join(await folder(), "agent", "deep");
+  const records = recordFiles(at);
+  assert.equal(await records.read("a"), undefined);
+  assert.deepEqual(await records.list(), []);
+  await records.write("a", encodeUtf8("one"));
+  await records.write("a", encodeUtf8("two"));
+  assert.deepEqual(await records.read("a"), encodeUtf8("two"));
+  assert.deepEqual(await readdir(at), ["a"]);
+  await records.setAside("a");
+  assert.deepEqual(await records.list(), ["a.bad"]);
+  await records.remove("a.bad");
+  await records.remove("a.bad");
+  assert.deepEqual(await readdir(at), []);
+});
+
+test("a record is no link, and not endless", async () => {
+  const at = await folder();
+  await writeFile(join(at, "other"), "secret");
+  await symlink("other", join(at, "a"));
+  await assert.rejects(recordFiles(at).read("a"), { name: "SourceError" });
+  await writeFile(join(at, "large"), Buffer.alloc(2000));
+  await assert.rejects(recordFiles(at, 1000).read("large"), { name: "SourceError" });
+});
+
+test("one run at a time, and the second is told who the first is", async () => {
+  const path = join(await folder(), "run", "agent.lock");
+  const lock = await lockAgent(path, "upgrade");
+  await assert.rejects(lockAgent(path, "auto"), {
+    code: "busy",
+    message: new RegExp(`upgrade, process ${process.pid}$`),
+  });
+  await lock.release();
+  await (await lockAgent(path, "auto")).release();
+  assert.match(await readFile(path, "utf8"), /auto/);
+});
+
+test("files of an ESP that is mounted", async () => {
+  const place = await folder();
+  await mkdir(join(place, "EFI/Linux"), { recursive: true });
+  let released = 0;
+  const esp = await espAt(place, false, async () => void released++);
+  assert.deepEqual(await esp.list("EFI/nothing"), []);
+  await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("a longer uki")));
+  await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("uki")));
+  await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("UKI!")), { from: 1 });
+  assert.equal(await readFile(join(place, "EFI/Linux/.new"), "utf8"), "uKI!");
+  await esp.flush();
+  await esp.rename("EFI/Linux/.new", "EFI/Linux/os_2+3.efi");
+  await esp.write("EFI/Linux/other.efi", bytesSource(encodeUtf8("x")));
+  await assert.rejects(esp.rename("EFI/Linux/other.efi", "EFI/Linux/os_2+3.efi"), { code: "exists" });
+  assert.deepEqual(
+    (await esp.list("EFI/Linux")).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    [
+      { name: "os_2+3.efi", size: 4 },
+      { name: "other.efi", size: 1 },
+    ],
+  );
+  await esp.remove("EFI/Linux/other.efi");
+  await assert.rejects(esp.remove("EFI/Linux/other.efi"), { code: "not-found" });
+  assert.ok((await esp.free()) > 0);
+  await esp.close();
+  assert.equal(released, 1);
+});

@@ -1,0 +1,40 @@
+/** What the agent needs of the machine that it is for; tests give one in memory. */
+import type { GptPartitionEntry } from "../../formats/gpt/index.ts";
+import type { Device, EspFiles } from "../update/index.ts";
+import type { MachineFacts, RunningRoot } from "./facts.ts";
+import type { PolicyText } from "./policy.ts";
+import type { RecordStore } from "./record.ts";
+
+export interface OpenedEspFiles extends EspFiles {
+  /** The kernel lets nobody write to it. */
+  readonly readOnly: boolean;
+  close(): Promise<void>;
+}
+
+/** The disk that the machine runs from. */
+export interface MachineDisk {
+  readonly device: Device;
+  openEsp(esp: GptPartitionEntry): Promise<OpenedEspFiles>;
+  /** Who uses one of these partitions, in words; undefined where nobody does. */
+  useOf(partitions: readonly GptPartitionEntry[]): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export interface MachineHost {
+  facts(): Promise<MachineFacts>;
+  /** Files of policy, in the order of their names. */
+  policyFiles(): Promise<{ readonly sealed: readonly PolicyText[]; readonly local: readonly PolicyText[] }>;
+  /** What lasts. */
+  readonly records: RecordStore;
+  /** Leaves of roots that are on the disk, by root hash: large, and of no harm when they are lost. */
+  readonly recipes: RecordStore;
+  /** What lasts until the next boot, and may be read by everybody. */
+  readonly volatile: RecordStore;
+  /** Milliseconds since 1970, as the machine believes. */
+  clock(): number;
+  /** Alone among all runs that change the machine. Throws SinkError `busy` with who has it. */
+  lock(verb: string): Promise<{ release(): Promise<void> }>;
+  openDisk(root: RunningRoot): Promise<MachineDisk>;
+  /** Asks the system to reboot; resolves when it has taken the order. */
+  reboot(): Promise<void>;
+}

@@ -1,0 +1,368 @@
+/**
+ * The status of a machine as one document: in the shape of bootc's `org.containers.bootc/v1`, so that tools that know that
+ * find what they look for, with what Ashlar knows beside it under `ashlar`.
+ */
+import { isAshlarError } from "../../errors/index.ts";
+import type { BootCounter } from "../update/index.ts";
+import { believedTime, type MachineFacts } from "./facts.ts";
+import { type TrackedSource, trackedSource } from "./find.ts";
+import type { MachineHost } from "./host.ts";
+import { entryOf } from "./outcome.ts";
+import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
+import { type AgentRecord, type KnownRelease, type RefusedRelease, type RunOutcome, readRecord } from "./record.ts";
+import { readSavedView } from "./saved-view.ts";
+import { type EntryView, type MachineView, type Problem, runningEntry, type SlotView, viewDisk } from "./view.ts";
+
+export const STATUS_SCHEMA = "ashlar.status/v1";
+
+interface ImageReference {
+  readonly image: string;
+  readonly transport: string;
+  /** What is asked of signatures; null where keys of our own are asked for, which that schema has no word for. */
+  readonly signature: "containerPolicy" | "insecure" | null;
+}
+
+interface BootcEntry {
+  readonly image: {
+    readonly image: ImageReference;
+    readonly version: string | null;
+    readonly timestamp: string | null;
+    readonly imageDigest: string;
+    readonly architecture: string;
+  } | null;
+  readonly cachedUpdate: null;
+  readonly incompatible: boolean;
+  readonly pinned: boolean;
+  readonly softRebootCapable: boolean;
+  readonly downloadOnly: boolean;
+  readonly store: null;
+  readonly ostree: null;
+  readonly composefs: null;
+}
+
+/** A release on the machine, as `ashlar` has it. */
+export interface StatusRelease {
+  /** Null where nobody with privileges has looked since the boot. */
+  readonly slot: "a" | "b" | null;
+  readonly imageVersion: string | null;
+  readonly rootHash: string | null;
+  /** File on the ESP that starts it; null where none does. */
+  readonly entry: string | null;
+  /** `good`: confirmed, or installed and never counted. `set-back`: not started, since somebody chose the other. */
+  readonly state: "good" | "trial" | "bad" | "set-back" | "no-entry" | "unknown";
+  readonly triesLeft: number | null;
+  readonly triesDone: number | null;
+  readonly manifest: string | null;
+  readonly reference: string | null;
+  readonly verified: {
+    readonly at: string;
+    readonly channel: string | null;
+    readonly signatures: readonly { readonly key: string; readonly form: string; readonly name?: string | undefined }[];
+  } | null;
+}
+
+export interface AshlarStatus {
+  readonly schema: typeof STATUS_SCHEMA;
+  readonly at: string;
+  /** `live`, or when somebody with privileges looked last. */
+  readonly seen: string;
+  readonly agentVersion: string;
+  readonly imageId: string | null;
+  readonly imageVersion: string | null;
+  readonly architecture: string;
+  readonly root: {
+    readonly rootHash: string;
+    readonly from: "kernel" | "command-line";
+    readonly verity: "verified" | "corrupted" | "unknown";
+    readonly disk: string | null;
+  } | null;
+  readonly firmware: {
+    readonly secureBoot: "enabled" | "disabled" | "unknown";
+    readonly loader: string | null;
+    readonly stub: string | null;
+    readonly selectedEntry: string | null;
+  };
+  readonly booted: StatusRelease | null;
+  readonly staged: StatusRelease | null;
+  readonly rollback: StatusRelease | null;
+  /** Fully there but for its entry. */
+  readonly downloaded: { readonly imageVersion: string; readonly at: string } | null;
+  readonly slots: readonly SlotView[];
+  readonly next: string | null;
+  readonly esp: MachineView["esp"] | null;
+  readonly source: (TrackedSource & { readonly fixed: boolean }) | null;
+  readonly freshness: {
+    readonly lastFresh: string | null;
+    /** Seconds since then. */
+    readonly age: number | null;
+  };
+  readonly lastCheck: RunOutcome | null;
+  readonly lastResult: RunOutcome | null;
+  readonly refused: readonly RefusedRelease[];
+  readonly problems: readonly Problem[];
+}
+
+export interface Status {
+  readonly apiVersion: "org.containers.bootc/v1";
+  readonly kind: "BootcHost";
+  readonly metadata: { readonly name: "host" };
+  readonly spec: { readonly image: ImageReference | null; readonly bootOrder: "default" | "rollback" };
+  readonly status: {
+    readonly staged: BootcEntry | null;
+    readonly booted: BootcEntry | null;
+    readonly rollback: BootcEntry | null;
+    readonly otherDeployments: readonly BootcEntry[];
+    readonly rollbackQueued: boolean;
+    readonly type: "bootcHost" | null;
+    readonly usrOverlay: null;
+  };
+  readonly ashlar: AshlarStatus;
+}
+
+/** Looks, as far as the caller may; changes nothing. Throws what the host throws where not even that can be read. */
+export async function machineStatus(host: MachineHost): Promise<Status> {
+  const facts = await host.facts();
+  const problems: Problem[] = [];
+  const now = believedTime(host.clock(), facts);
+  const { record, damage } = await readRecord(host.records);
+  if (damage !== undefined) problems.push({ code: "record", message: `what the agent remembers: ${damage}` });
+  let policy: UpdatePolicy | undefined;
+  try {
+    const files = await host.policyFiles();
+    policy = readPolicyFiles(files.sealed, files.local);
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    problems.push({ code: "policy", message: error.message });
+  }
+  const { view, seen } = await look(host, facts, problems);
+  return describeStatus({ facts, view, seen, record, policy, problems, now });
+}
+
+async function look(
+  host: MachineHost,
+  facts: MachineFacts,
+  problems: Problem[],
+): Promise<{ readonly view: MachineView | undefined; readonly seen: string }> {
+  const { root } = facts;
+  if (root === undefined) return { view: undefined, seen: "live" };
+  if (root.from === "kernel")
+    try {
+      const disk = await host.openDisk(root);
+      try {
+        const { view, esp } = await viewDisk(facts, disk);
+        await esp?.close();
+        return { view, seen: "live" };
+      } finally {
+        await disk.close();
+      }
+    } catch (error) {
+      if (!isAshlarError(error)) throw error;
+      problems.push({ code: "disk", message: error.message });
+      return { view: undefined, seen: "live" };
+    }
+  const saved = await readSavedView(host, facts);
+  return { view: saved?.view, seen: saved?.at ?? "never" };
+}
+
+export interface StatusFacts {
+  readonly facts: MachineFacts;
+  readonly view: MachineView | undefined;
+  readonly seen: string;
+  readonly record: AgentRecord;
+  /** Undefined where it cannot be read. */
+  readonly policy: UpdatePolicy | undefined;
+  readonly problems: readonly Problem[];
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** Pure: what the facts mean. */
+export function describeStatus({ facts, view, seen, record, policy, problems, now }: StatusFacts): Status {
+  const root = view?.facts.root ?? facts.root;
+  const source = policy === undefined ? undefined : trackedSource(policy, record);
+  const signature = signatureRule(policy);
+  const { booted, staged, rollback } = releasesOf(view, record, facts);
+  const isRollbackNext = view?.next !== undefined && rollback?.entry === view.next;
+  const bootc = (release: StatusRelease | null) =>
+    release === null ? null : bootcEntry(release, facts.architecture, signature);
+  const { pending } = record;
+  const isMachine = root !== undefined;
+  return {
+    apiVersion: "org.containers.bootc/v1",
+    kind: "BootcHost",
+    metadata: { name: "host" },
+    spec: {
+      image: source === undefined ? null : imageReference(source.reference, signature),
+      bootOrder: isRollbackNext ? "rollback" : "default",
+    },
+    status: {
+      staged: bootc(staged),
+      booted: isMachine ? bootc(booted) : null,
+      rollback: bootc(rollback),
+      otherDeployments: [],
+      rollbackQueued: isRollbackNext,
+      type: isMachine ? "bootcHost" : null,
+      usrOverlay: null,
+    },
+    ashlar: {
+      schema: STATUS_SCHEMA,
+      at: new Date(now).toISOString(),
+      seen,
+      agentVersion: facts.agentVersion,
+      imageId: facts.imageId ?? null,
+      imageVersion: facts.imageVersion ?? null,
+      architecture: facts.architecture,
+      root:
+        root === undefined
+          ? null
+          : {
+              rootHash: root.rootHash,
+              from: root.from,
+              verity: root.corrupted === undefined ? "unknown" : root.corrupted ? "corrupted" : "verified",
+              disk: root.disk ?? null,
+            },
+      firmware: {
+        secureBoot:
+          facts.loader.secureBoot === undefined ? "unknown" : facts.loader.secureBoot ? "enabled" : "disabled",
+        loader: facts.loader.loader ?? null,
+        stub: facts.loader.stub ?? null,
+        selectedEntry: facts.loader.selectedEntry ?? null,
+      },
+      booted,
+      staged,
+      rollback,
+      downloaded: pending?.state === "downloaded" ? { imageVersion: pending.imageVersion, at: pending.at } : null,
+      slots: view?.slots ?? [],
+      next: view?.next ?? null,
+      esp: view?.esp ?? null,
+      source: source === undefined ? null : { ...source, fixed: policy?.fixedSource ?? false },
+      freshness: {
+        lastFresh: record.lastFresh ?? null,
+        age:
+          record.lastFresh === undefined ? null : Math.max(0, Math.floor((now - Date.parse(record.lastFresh)) / 1000)),
+      },
+      lastCheck: record.lastCheck ?? null,
+      lastResult: record.lastResult ?? null,
+      refused: record.refused,
+      problems: [...problems, ...(view?.problems ?? [])],
+    },
+  };
+}
+
+function signatureRule(policy: UpdatePolicy | undefined): ImageReference["signature"] {
+  if (policy?.trust.policy !== undefined) return "containerPolicy";
+  return policy !== undefined && policy.trust.keys.length === 0 && policy.trust.unsigned === "accept"
+    ? "insecure"
+    : null;
+}
+
+/** `oci:DIR:TAG` has its transport in front, as bootc writes them; a registry's is called `registry` there. */
+function imageReference(reference: string, signature: ImageReference["signature"]): ImageReference {
+  const [, transport, image] = /^(oci|oci-archive):(.*)$/s.exec(reference) ?? [];
+  if (transport !== undefined && image !== undefined) return { image, transport, signature };
+  return { image: reference.replace(/^docker:\/\//, ""), transport: "registry", signature };
+}
+
+function bootcEntry(release: StatusRelease, architecture: string, signature: ImageReference["signature"]): BootcEntry {
+  const { manifest, reference, imageVersion } = release;
+  return {
+    // What was not fetched by this machine, as what it was installed with, has no digest that it knows.
+    image:
+      manifest === null || reference === null
+        ? null
+        : {
+            image: imageReference(reference, signature),
+            version: imageVersion,
+            timestamp: null,
+            imageDigest: manifest,
+            architecture,
+          },
+    cachedUpdate: null,
+    incompatible: false,
+    pinned: false,
+    softRebootCapable: false,
+    downloadOnly: false,
+    store: null,
+    ostree: null,
+    composefs: null,
+  };
+}
+
+function releasesOf(view: MachineView | undefined, record: AgentRecord, facts: MachineFacts) {
+  const none = { booted: null, staged: null, rollback: null };
+  if (view === undefined)
+    return facts.root === undefined ? none : { ...none, booted: unseen(facts, facts.root.rootHash, record) };
+  const current = runningEntry(view);
+  const running = view.slots.find((slot) => slot.running);
+  const other = view.slots.find((slot) => !slot.running);
+  if (running === undefined) return none;
+  const booted = statusRelease(running, current, record, facts.imageVersion);
+  const { pending } = record;
+  const stagedEntry = pending?.state === "staged" ? entryOf(pending, view) : undefined;
+  const isStaged = stagedEntry !== undefined && stagedEntry !== current;
+  const stagedSlot = view.slots.find(({ rootHash }) => rootHash !== undefined && rootHash === stagedEntry?.rootHash);
+  const staged = isStaged && stagedSlot !== undefined ? statusRelease(stagedSlot, stagedEntry, record) : null;
+  const olderEntry = view.entries.find(
+    (entry) =>
+      entry !== current && entry !== stagedEntry && entry.rootHash !== undefined && hasRoot(view, entry.rootHash),
+  );
+  const olderSlot = view.slots.find(({ rootHash }) => rootHash !== undefined && rootHash === olderEntry?.rootHash);
+  const isFilled = other?.rootHash !== undefined && staged?.slot !== other.name;
+  const rollback =
+    olderEntry !== undefined && olderSlot !== undefined
+      ? statusRelease(olderSlot, olderEntry, record)
+      : isFilled
+        ? statusRelease(other, undefined, record)
+        : null;
+  return { booted, staged, rollback };
+}
+
+function hasRoot({ slots }: MachineView, rootHash: string): boolean {
+  return slots.some((slot) => slot.rootHash === rootHash);
+}
+
+function knownOf(record: AgentRecord, rootHash: string, version: string | undefined): KnownRelease | undefined {
+  return record.releases.findLast(
+    (release) => release.rootHash === rootHash && (version === undefined || release.imageVersion === version),
+  );
+}
+
+function verifiedOf(known: KnownRelease | undefined): StatusRelease["verified"] {
+  if (known === undefined) return null;
+  return { at: known.verifiedAt, channel: known.channel?.name ?? null, signatures: known.signatures };
+}
+
+function statusRelease(
+  slot: SlotView,
+  entry: EntryView | undefined,
+  record: AgentRecord,
+  version: string | undefined = entry?.version,
+): StatusRelease {
+  const known = slot.rootHash === undefined ? undefined : knownOf(record, slot.rootHash, version);
+  const counter: BootCounter | undefined = entry?.counter;
+  return {
+    slot: slot.name,
+    imageVersion: version ?? known?.imageVersion ?? null,
+    rootHash: slot.rootHash ?? null,
+    entry: entry?.file ?? null,
+    state: stateOf(entry),
+    triesLeft: counter?.left ?? null,
+    triesDone: counter?.done ?? null,
+    manifest: known?.manifest ?? null,
+    reference: known?.reference ?? null,
+    verified: verifiedOf(known),
+  };
+}
+
+function stateOf(entry: EntryView | undefined): StatusRelease["state"] {
+  if (entry === undefined) return "no-entry";
+  if (entry.counter === undefined) return "good";
+  if (!entry.bad) return "trial";
+  return entry.counter.done === 0 ? "set-back" : "bad";
+}
+
+/** Where nobody with privileges has looked yet: what the release says of itself. */
+function unseen(facts: MachineFacts, rootHash: string, record: AgentRecord): StatusRelease {
+  const slot: SlotView = { name: "a", running: true, rootHash, label: "", size: 0 };
+  return { ...statusRelease(slot, undefined, record, facts.imageVersion), slot: null, state: "unknown" };
+}

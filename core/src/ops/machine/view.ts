@@ -1,0 +1,124 @@
+/** One look at a machine: what runs, what the slots hold, what the boot loader would start. A plain value. */
+import { isAshlarError, UnsupportedError } from "../../errors/index.ts";
+import { architectureOf } from "../build/architecture.ts";
+import {
+  type BootCounter,
+  chosenEntry,
+  isBad,
+  parseEntryName,
+  readBootEntries,
+  readSlots,
+  runningSlot,
+  type Slots,
+} from "../update/index.ts";
+import type { MachineFacts, RunningRoot } from "./facts.ts";
+import type { MachineDisk, OpenedEspFiles } from "./host.ts";
+
+export interface EntryView {
+  /** Of the file in EFI/Linux. */
+  readonly file: string;
+  /** Without the counter and `.efi`. */
+  readonly stem: string;
+  readonly version: string;
+  readonly rootHash: string | undefined;
+  /** Undefined for one that is confirmed, or was never counted. */
+  readonly counter: BootCounter | undefined;
+  /** No tries are left. */
+  readonly bad: boolean;
+}
+
+export interface SlotView {
+  readonly name: "a" | "b";
+  readonly running: boolean;
+  /** Undefined for a free slot. */
+  readonly rootHash: string | undefined;
+  readonly label: string;
+  /** Bytes for a root. */
+  readonly size: number;
+}
+
+/** Something that is wrong with the machine, and does not keep it from being looked at. */
+export interface Problem {
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface MachineView {
+  readonly facts: MachineFacts;
+  readonly slots: readonly SlotView[];
+  /** In the order of the boot loader's menu. */
+  readonly entries: readonly EntryView[];
+  /** The file that the boot loader starts next, where nobody chooses. */
+  readonly next: string | undefined;
+  readonly esp: { readonly place: string; readonly free: number; readonly readOnly: boolean } | undefined;
+  readonly problems: readonly Problem[];
+}
+
+/** Throws UnsupportedError `not-a-machine` where no sealed root runs, or nobody may see it. */
+export function assertMachine({ root }: MachineFacts): RunningRoot {
+  if (root === undefined)
+    throw new UnsupportedError("not-a-machine", "this machine does not run from a sealed root of Ashlar");
+  if (root.from !== "kernel")
+    throw new UnsupportedError("not-a-machine", "the kernel's table of the root is not to be seen; root may see it");
+  return root;
+}
+
+/** The entry that was booted. Of two that start the same root the loader's own word decides. */
+export function runningEntry({ facts, entries }: Pick<MachineView, "facts" | "entries">): EntryView | undefined {
+  const starting = entries.filter(({ rootHash }) => rootHash !== undefined && rootHash === facts.root?.rootHash);
+  if (starting.length < 2) return starting[0];
+  const selected = parseEntryName(facts.loader.selectedEntry ?? "")?.stem.toLowerCase();
+  return starting.find(({ stem }) => stem.toLowerCase() === selected);
+}
+
+/**
+ * What of a machine cannot be read is a problem in the view. Throws what is thrown where the disk has no slots, or where
+ * none of them is the one that runs.
+ */
+export async function viewDisk(
+  facts: MachineFacts,
+  disk: MachineDisk,
+): Promise<{ readonly view: MachineView; readonly slots: Slots; readonly esp: OpenedEspFiles | undefined }> {
+  const root = assertMachine(facts);
+  const slots = await readSlots(disk.device, architectureOf(facts.architecture).systemd);
+  const { running } = runningSlot(slots, root.rootHash);
+  const problems: Problem[] = [];
+  const { primary, backup } = slots.gpt;
+  for (const [name, table] of Object.entries({ primary, backup }))
+    if (!table.valid) problems.push({ code: "gpt", message: `the ${name} partition table: ${table.error.message}` });
+  if (root.corrupted === true)
+    problems.push({ code: "corrupted", message: "a block of the running root did not match its hash" });
+
+  let esp: OpenedEspFiles | undefined;
+  let entries: EntryView[] = [];
+  let next: string | undefined;
+  let place: MachineView["esp"];
+  try {
+    esp = await disk.openEsp(slots.esp);
+    const found = await readBootEntries(esp);
+    entries = found.entries.map((entry) => ({
+      file: entry.name,
+      stem: entry.stem,
+      version: entry.version,
+      rootHash: entry.rootHash,
+      counter: entry.counter,
+      bad: isBad(entry),
+    }));
+    next = chosenEntry(found.entries)?.name;
+    place = { place: esp.name, free: await esp.free(), readOnly: esp.readOnly };
+    if (esp.readOnly) problems.push({ code: "esp-read-only", message: `${esp.name}: the ESP is mounted read-only` });
+    for (const { name, why } of found.unusable)
+      problems.push({ code: "entry", message: `${name}: the boot loader passes over it: ${why}` });
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    problems.push({ code: "esp", message: error.message });
+  }
+  const views = slots.slots.map((slot) => ({
+    name: slot.name,
+    running: slot === running,
+    rootHash: slot === running ? root.rootHash : slot.rootHash,
+    label: slot.root.name,
+    size: slot.root.size,
+  }));
+  return { view: { facts, slots: views, entries, next, esp: place, problems }, slots, esp };
+}
