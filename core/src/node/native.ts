@@ -122,7 +122,7 @@ export type Ioctl = (descriptor: number, request: number, buffer: Uint8Array) =>
 export function loadIoctl(): Ioctl | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const ioctl = koffi
       .load("libc.so.6")
       .func("int ioctl(int descriptor, unsigned long request, _Inout_ void *buffer)");
@@ -139,7 +139,7 @@ export type SyncFileSystem = (descriptor: number) => number;
 export function loadSyncFileSystem(): SyncFileSystem | undefined {
   if (process.platform !== "linux") return undefined;
   try {
-    const koffi = createRequire(import.meta.url)("koffi") as typeof import("koffi");
+    const koffi = loadKoffi();
     const syncfs = koffi.load("libc.so.6").func("int syncfs(int descriptor)");
     return (descriptor) => (syncfs(descriptor) === 0 ? 0 : koffi.errno());
   } catch {

@@ -217,7 +217,7 @@ export async function updatedMachine(run: Run): Promise<Machine> {
 function openedEsp({ esp, view }: Run): OpenedEspFiles {
   if (esp !== undefined) return esp;
   const problem = view.problems.find(({ code }) => code === "esp");
-  throw new PolicyError("esp-unusable", problem?.message ?? "the ESP cannot be opened");
+  throw new PolicyError("esp-unusable", `the ESP cannot be used: ${problem?.message ?? "it cannot be opened"}`);
 }
 
 async function stage(
