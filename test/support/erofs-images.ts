@@ -161,10 +161,11 @@ export async function withMount<T>(
   { mount, umount }: { mount: Oracle; umount: Oracle },
   image: string,
   use: (root: string) => Promise<T>,
+  options: readonly string[] = [],
 ): Promise<T> {
   const at = `${image}.mnt`;
   await mkdir(at, { recursive: true });
-  await mount.ok(["-t", "erofs", "-o", "loop,ro", image, at]);
+  await mount.ok(["-t", "erofs", "-o", ["loop", "ro", ...options].join(","), image, at]);
   try {
     return await use(at);
   } finally {

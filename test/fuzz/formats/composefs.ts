@@ -19,7 +19,7 @@ import {
   RawXattrHeader,
   SUPERBLOCK_OFFSET,
 } from "../../../core/src/formats/erofs/format.ts";
-import { flatRuns, walkErofs } from "../../../core/src/formats/erofs/index.ts";
+import { walkErofs } from "../../../core/src/formats/erofs/index.ts";
 import { pureHashes } from "../../../core/src/hash/index.ts";
 import { composefsInfo, diffStored } from "../../../core/src/ops/composefs/index.ts";
 import { bytesSource } from "../../../core/src/source/index.ts";
@@ -64,7 +64,7 @@ async function imageSeed(version: 0 | 1 | 2): Promise<Seed> {
     if (inode.xattrSize > 0)
       placements.push(at(RawXattrHeader, xattrs), at(RawXattrEntry, xattrs + RawXattrHeader.size));
     if (inode.type !== "directory") continue;
-    for (const run of flatRuns(erofs, inode)) placements.push(...every(RawDirent, run.start, 4));
+    for await (const { start } of erofs.extents(inode)) placements.push(...every(RawDirent, start, 4));
   }
   return { bytes, placements };
 }

@@ -12,14 +12,7 @@ import {
   RawXattrHeader,
   SUPERBLOCK_OFFSET,
 } from "../../../core/src/formats/erofs/format.ts";
-import {
-  checkErofs,
-  flatRuns,
-  openErofs,
-  readTree,
-  walkErofs,
-  writeErofs,
-} from "../../../core/src/formats/erofs/index.ts";
+import { checkErofs, openErofs, readTree, walkErofs, writeErofs } from "../../../core/src/formats/erofs/index.ts";
 import { compareTrees, surveyTree } from "../../../core/src/ops/diff/compare.ts";
 import { bytesSource, memorySink } from "../../../core/src/source/index.ts";
 import {
@@ -71,7 +64,7 @@ async function erofsSeed(bytes: Uint8Array): Promise<Seed> {
     if (inode.xattrSize > 0)
       placements.push(at(RawXattrHeader, xattrs), at(RawXattrEntry, xattrs + RawXattrHeader.size));
     if (inode.type !== "directory") continue;
-    for (const run of flatRuns(image, inode)) placements.push(...every(RawDirent, run.start, 4));
+    for await (const { start } of image.extents(inode)) placements.push(...every(RawDirent, start, 4));
   }
   // A file of one chunk: what it holds is its own chunk table.
   const chunked = new Uint8Array(bytes);

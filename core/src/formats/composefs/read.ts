@@ -4,7 +4,7 @@ import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type Directory, type Leaf, NO_XATTRS, type Node, showPath, type Xattrs } from "../../tree/index.ts";
-import { NULL_BLOCK, RawChunkAddress, RawSuperblock, SUPERBLOCK_OFFSET } from "../erofs/format.ts";
+import { INCOMPAT, NULL_BLOCK, RawChunkAddress, RawSuperblock, SUPERBLOCK_OFFSET } from "../erofs/format.ts";
 import { deviceNumbers, type ErofsImage, type ErofsInode, openErofs, walkErofs } from "../erofs/index.ts";
 import { ALGORITHM_NUMBERS } from "../fsverity/index.ts";
 import { ExternalContent, InlineContent } from "./content.ts";
@@ -38,6 +38,8 @@ export interface ComposefsImage {
   readonly size: number;
 }
 
+const KNOWN_INCOMPAT = INCOMPAT.zeroPadding | INCOMPAT.chunks;
+
 /** Whether the magic of a composefs header is at the start. */
 export async function isComposefs(source: Source): Promise<boolean> {
   if (source.size < SUPERBLOCK_OFFSET + RawSuperblock.size) return false;
@@ -61,7 +63,13 @@ export async function openComposefs(source: Source): Promise<ComposefsImage> {
       `composefs header version ${header.version} with format version ${composefsVersion} is not implemented`,
     );
   const erofs = await openErofs(source, { xattrPrefixes: XATTR_PREFIXES });
-  const { blockSize, blockCount } = erofs.superblock;
+  const { blockSize, blockCount, featureIncompat } = erofs.superblock;
+  // What holds bytes of its own in ways that composefs does not know would hide them from every check of contents.
+  if ((featureIncompat & ~KNOWN_INCOMPAT) !== 0)
+    throw new UnsupportedError(
+      "erofs-feature",
+      `a composefs image with incompatible EROFS features 0x${featureIncompat.toString(16)}`,
+    );
   if (blockSize !== BLOCK_SIZE)
     throw new FormatError("bad-block-size", `a composefs image has blocks of ${BLOCK_SIZE} bytes, not of ${blockSize}`);
   // The digest is over the file, so bytes behind the image are part of what is named.

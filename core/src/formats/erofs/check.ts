@@ -3,9 +3,9 @@ import { isZero } from "../../bytes/index.ts";
 import { type Finding, isAshlarError } from "../../errors/index.ts";
 import { chunksOf, type Source, sliceSource } from "../../source/index.ts";
 import { showPath } from "../../tree/index.ts";
-import { type DataRun, flatRuns } from "./content.ts";
 import {
   headSize,
+  INCOMPAT,
   RawInodeCompact,
   RawInodeExtended,
   RawSuperblock,
@@ -13,9 +13,10 @@ import {
   SUPERBLOCK_OFFSET,
   XATTR_UNIT,
 } from "./format.ts";
-import { checksumMatches, type ErofsImage, type ErofsInode, openErofs } from "./read.ts";
-import { readEntries } from "./read-directory.ts";
-import { parseXattrBody } from "./read-xattrs.ts";
+import type { ErofsInode } from "./inode.ts";
+import { type ErofsImage, openErofs } from "./read.ts";
+import { parseSharedIds } from "./read-xattrs.ts";
+import { checksumMatches } from "./superblock.ts";
 import { walkErofs } from "./walk.ts";
 
 export interface ErofsFinding extends Finding {
@@ -27,6 +28,11 @@ export interface ErofsFinding extends Finding {
 
 /** Findings after which the check stops; a thoroughly broken image has no use for more. */
 export const MAX_FINDINGS = 200;
+
+interface Gap {
+  readonly start: number;
+  readonly size: number;
+}
 
 interface Claim {
   readonly start: number;
@@ -76,17 +82,17 @@ async function checkInodes(image: ErofsImage, report: Report): Promise<void> {
     await checkReserved(image, inode, shown, report);
     claims.push({ start: inode.position, size: inode.inodeSize + inode.xattrSize, what: `inode of ${shown}` });
     if (inode.xattrSize > 0) {
-      const body = parseXattrBody(await source.read(inode.position + inode.inodeSize, inode.xattrSize), shown);
-      for (const id of body.sharedIds) sharedIds.add(id);
+      const metadata = image.metadataOf(inode);
+      for (const id of parseSharedIds(await metadata.read(inode.position + inode.inodeSize, inode.xattrSize), shown))
+        sharedIds.add(id);
       await image.xattrs(inode); // every shared entry can be read
     }
     if (inode.type === "directory") await checkDirectory(image, inode, parent ?? inode.nid, shown, report);
     else leaves.set(inode.nid, { inode, path: shown, names: 1 });
     if (!["file", "directory", "symlink"].includes(inode.type)) continue;
-    if (inode.layout === "flat-plain" || inode.layout === "flat-inline")
-      for (const run of flatRuns(image, inode))
-        claims.push({ start: run.start, size: run.size, what: `data of ${shown}` });
-    else isAccounted = false;
+    isAccounted &&= (inode.layout === "flat-plain" || inode.layout === "flat-inline") && !inode.isInMetabox;
+    for await (const { start, storedSize } of image.extents(inode))
+      claims.push({ start, size: storedSize, what: `data of ${shown}` });
   }
   for (const { inode, path, names } of leaves.values())
     if (inode.links !== names)
@@ -96,19 +102,27 @@ async function checkInodes(image: ErofsImage, report: Report): Promise<void> {
       });
   if (superblock.inodeCount !== count)
     report("inode-count", `the image has ${count} inodes, the superblock says ${superblock.inodeCount}`);
-  for (const id of sharedIds) {
-    const start = superblock.xattrStart + id * XATTR_UNIT;
-    const { nameSize, valueSize } = RawXattrEntry.view(await source.read(start, RawXattrEntry.size));
-    claims.push({ start, size: RawXattrEntry.size + nameSize + valueSize, what: `shared xattr ${id}` });
-  }
+  isAccounted &&=
+    superblock.deviceCount === 0 && superblock.xattrPrefixCount === 0 && superblock.packedNid === undefined;
+  if (isAccounted)
+    for (const id of sharedIds) {
+      const start = superblock.xattrStart + id * XATTR_UNIT;
+      const { nameSize, valueSize } = RawXattrEntry.view(await source.read(start, RawXattrEntry.size));
+      claims.push({ start, size: RawXattrEntry.size + nameSize + valueSize, what: `shared xattr ${id}` });
+    }
   if (isAccounted) await checkAccounts(image, claims, report);
 }
 
-async function checkReserved({ source }: ErofsImage, inode: ErofsInode, path: string, report: Report): Promise<void> {
-  const bytes = await source.read(inode.position, inode.inodeSize);
+async function checkReserved(image: ErofsImage, inode: ErofsInode, path: string, report: Report): Promise<void> {
+  const bytes = await image.metadataOf(inode).read(inode.position, inode.inodeSize);
   const compact = inode.isExtended ? undefined : RawInodeCompact.view(bytes);
   const extended = inode.isExtended ? RawInodeExtended.view(bytes) : undefined;
-  if (compact?.mtime || compact?.reserved || extended?.nb || (extended !== undefined && !isZero(extended.reserved)))
+  const isShort = (image.superblock.featureIncompat & INCOMPAT.bits48) === 0; // else these have a meaning
+  if (
+    compact?.reserved ||
+    (extended !== undefined && !isZero(extended.reserved)) ||
+    (isShort && (compact?.mtime || extended?.nb))
+  )
     report("reserved", `reserved bytes of the inode of ${path} are not zero`, { path, offset: inode.position });
 }
 
@@ -120,7 +134,7 @@ async function checkDirectory(
   report: Report,
 ): Promise<void> {
   const at = { path, offset: inode.position };
-  const entries = await readEntries(image, image.source, inode);
+  const entries = await image.readEntries(inode);
   for (const [i, { name }] of entries.entries())
     if (i > 0 && name <= entries[i - 1]!.name) {
       report("directory-order", `${path}: entry ${i} is not above the one before it`, at);
@@ -131,7 +145,7 @@ async function checkDirectory(
     ["..", parent],
   ] as const) {
     const found = entries.find((entry) => entry.name === name);
-    if (found?.nid !== nid)
+    if (found?.nid !== nid && !(name === "." && found === undefined && inode.isDotOmitted))
       report("directory-dots", `${path}: ${name} leads to ${found?.nid ?? "nothing"}, not ${nid}`, at);
   }
   let links = 2;
@@ -148,11 +162,11 @@ async function checkDirectory(
 async function checkAccounts({ superblock, source }: ErofsImage, claims: Claim[], report: Report): Promise<void> {
   claims.sort((a, b) => a.start - b.start || b.size - a.size);
   const end = superblock.blockCount * superblock.blockSize;
-  const gaps: DataRun[] = [];
+  const gaps: Gap[] = [];
   let covered = 0;
   let last: Claim | undefined;
   for (const claim of [...claims, { start: end, size: 0, what: "end of the image" }]) {
-    if (claim.start > covered) gaps.push({ at: 0, start: covered, size: claim.start - covered });
+    if (claim.start > covered) gaps.push({ start: covered, size: claim.start - covered });
     else if (claim.start < covered && last !== undefined && !(claim.start === last.start && claim.size === last.size))
       report("overlap", `${claim.what} overlaps ${last.what}`, { offset: claim.start });
     if (claim.start + claim.size > covered) {

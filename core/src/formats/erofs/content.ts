@@ -1,132 +1,177 @@
-/** Where the bytes of an inode lie, and a Source over them. */
-import { alignUp } from "../../bytes/index.ts";
-import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import { assertRange, type Piece, piecewiseSource, type Source, sliceSource } from "../../source/index.ts";
-import { CHUNK_BITS_MASK, CHUNK_INDEXES, NULL_BLOCK, RawChunkAddress, RawChunkIndex } from "./format.ts";
-import type { ErofsImage, ErofsInode } from "./read.ts";
+/** The bytes of an inode, as a Source over its extents. */
+import { FormatError } from "../../errors/index.ts";
+import {
+  assertRange,
+  type Piece,
+  piecewiseSource,
+  type ReadOptions,
+  type Source,
+  sliceSource,
+} from "../../source/index.ts";
+import { clusterKey, decodeExtent } from "./clusters.ts";
+import { type Extent, isCompression } from "./extent.ts";
+import type { ErofsInode } from "./inode.ts";
+import { checkRange, extentsOf } from "./map.ts";
+import { flatExtents } from "./map-flat.ts";
+import { showNid } from "./superblock.ts";
+import { deviceOf, type Volume } from "./volume.ts";
 
-/** A run of an inode's data in the image, both in bytes. */
-export interface DataRun {
-  /** From the start of the data. */
-  readonly at: number;
-  /** From the start of the image. */
-  readonly start: number;
-  readonly size: number;
+/** Clusters that follow each other in the image are read together, up to this many bytes. */
+const READ_SIZE = 1024 * 1024;
+
+/** As they are and larger than this, bytes are read to where they belong; else with their neighbours. */
+const DIRECT_SIZE = 64 * 1024;
+
+/** The content of any inode that has some. Flat data that is out of range throws at once, everything else when it is read. */
+export function contentOf(volume: Volume, source: Source, inode: ErofsInode): Source {
+  if (inode.layout !== "flat-plain" && inode.layout !== "flat-inline") return new ErofsContent(volume, inode);
+  const extents = flatExtents(volume, inode);
+  if (extents.some(({ space, device }) => space !== "device" || device !== 0)) return new ErofsContent(volume, inode);
+  const pieces: Piece[] = extents.map((extent) => {
+    checkRange(volume, inode, extent);
+    return { at: extent.at, source: sliceSource(source, extent.start, extent.size) };
+  });
+  const only = pieces[0];
+  return pieces.length === 1 && only?.at === 0 ? only.source : piecewiseSource(inode.size, pieces);
 }
 
-/** Runs of an inode with flat layout. Throws FormatError `data-out-of-range` or `inline-crosses-block`. */
-export function flatRuns({ superblock, source }: ErofsImage, inode: ErofsInode): DataRun[] {
-  const { blockSize } = superblock;
-  const { size, nid, position } = inode;
-  if (size === 0) return [];
-  const inlineBlocks = inode.layout === "flat-inline" ? 1 : 0;
-  const blocksSize = (Math.ceil(size / blockSize) - inlineBlocks) * blockSize; // as the kernel counts
-  const runs: DataRun[] = [];
-  if (blocksSize > 0) runs.push({ at: 0, start: inode.u * blockSize, size: Math.min(size, blocksSize) });
-  if (inlineBlocks > 0) {
-    const start = position + inode.inodeSize + inode.xattrSize;
-    const tail = size - blocksSize;
-    if (Math.floor(start / blockSize) !== Math.floor((start + tail - 1) / blockSize))
-      throw new FormatError("inline-crosses-block", `inline data of inode ${nid} crosses a block boundary`, {
-        offset: start,
-      });
-    runs.push({ at: blocksSize, start, size: tail });
-  }
-  for (const run of runs)
-    if (run.start + run.size > source.size)
-      throw new FormatError("data-out-of-range", `data of inode ${nid} lies outside the image`, { offset: run.start });
-  return runs;
-}
-
-/** The data of any inode that has some. */
-export function contentOf(image: ErofsImage, source: Source, inode: ErofsInode): Source {
-  switch (inode.layout) {
-    case "flat-plain":
-    case "flat-inline": {
-      const pieces: Piece[] = flatRuns(image, inode).map(({ at, start, size }) => ({
-        at,
-        source: sliceSource(source, start, size),
-      }));
-      const only = pieces[0];
-      return pieces.length === 1 && only !== undefined && only.at === 0
-        ? only.source
-        : piecewiseSource(inode.size, pieces);
-    }
-    case "chunk-based":
-      return chunkedSource(image, source, inode);
-    default:
-      return {
-        size: inode.size,
-        async read() {
-          throw new UnsupportedError(
-            "erofs-layout",
-            `inode ${inode.nid} is compressed (${inode.layout}), which is not implemented`,
-            { offset: inode.position },
-          );
-        },
-      };
-  }
-}
-
-/** All data of a directory or link, which has no holes: never more than the image itself has. */
-export async function metadataBytes(
-  image: ErofsImage,
-  source: Source,
-  inode: ErofsInode,
-  limit: number,
-): Promise<Uint8Array> {
+/** All data of a directory or link. Throws FormatError `too-large`. */
+export async function metadataBytes(volume: Volume, inode: ErofsInode, limit: number): Promise<Uint8Array> {
   if (inode.size > limit)
-    throw new FormatError("too-large", `inode ${inode.nid} has ${inode.size} bytes, more than ${limit}`, {
+    throw new FormatError("too-large", `inode ${showNid(inode.nid)} has ${inode.size} bytes, more than ${limit}`, {
       offset: inode.position,
       expected: limit,
       actual: inode.size,
     });
-  return contentOf(image, source, inode).read(0, inode.size);
+  return contentOf(volume, volume.metadata, inode).read(0, inode.size);
 }
 
-/** Chunks of equal size, each with a block address; read from the table as they are needed. */
-function chunkedSource({ superblock }: ErofsImage, source: Source, inode: ErofsInode): Source {
-  const { blockSize } = superblock;
-  const { nid, size, u: format } = inode;
-  if ((format & 0xffff & ~(CHUNK_BITS_MASK | CHUNK_INDEXES)) !== 0)
-    throw new UnsupportedError("chunk-format", `chunk format 0x${format.toString(16)} of inode ${nid}`, {
+/** A class, since a tree has one for each of its files. */
+class ErofsContent implements Source {
+  readonly size: number;
+  private readonly volume: Volume;
+  private readonly inode: ErofsInode;
+
+  constructor(volume: Volume, inode: ErofsInode) {
+    this.size = inode.size;
+    this.volume = volume;
+    this.inode = inode;
+  }
+
+  async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
+    assertRange(offset, length, this.size);
+    const target = new Uint8Array(length);
+    await fill(this.volume, this.inode, offset, target, options);
+    return target;
+  }
+
+  readInto(offset: number, target: Uint8Array): Promise<void> {
+    assertRange(offset, target.length, this.size);
+    return fill(this.volume, this.inode, offset, target);
+  }
+}
+
+/** Reads no cluster that the range does not touch, and remembers those that it touches in part. */
+async function fill(
+  volume: Volume,
+  inode: ErofsInode,
+  offset: number,
+  target: Uint8Array,
+  options?: ReadOptions,
+): Promise<void> {
+  const end = offset + target.length;
+  const run: Extent[] = []; // stored one behind the other; to be read together
+  let runSize = 0;
+  const partOf = ({ at, size }: Extent): Uint8Array =>
+    target.subarray(Math.max(0, at - offset), Math.min(target.length, at + size - offset));
+  const finishRun = async (): Promise<void> => {
+    const first = run[0];
+    if (first === undefined) return;
+    const stored = await storedIn(volume, inode, first).read(first.start, runSize, options);
+    for (const extent of run) {
+      const from = extent.start - first.start;
+      decodePart(volume, inode, extent, stored.subarray(from, from + extent.storedSize), offset, partOf(extent));
+    }
+    run.length = 0;
+    runSize = 0;
+  };
+  if (target.length === 0) return;
+  for await (const extent of extentsOf(volume, inode, offset)) {
+    if (extent.at >= end) break;
+    options?.signal?.throwIfAborted();
+    const part = partOf(extent);
+    const skip = Math.max(0, offset - extent.at);
+    if (extent.encoding === "hole") {
+      part.fill(0);
+      continue;
+    }
+    if (extent.encoding === "fragment") {
+      await fillFragment(volume, inode, extent.start + skip, part);
+      continue;
+    }
+    checkRange(volume, inode, extent);
+    if (extent.encoding === "plain" && part.length > DIRECT_SIZE) {
+      await fillFrom(storedIn(volume, inode, extent), extent.start + skip, part, options);
+      continue;
+    }
+    const known = part.length < extent.size ? volume.clusters.get(clusterKey(extent)) : undefined;
+    if (known !== undefined) {
+      part.set(known.subarray(skip, skip + part.length));
+      continue;
+    }
+    const last = run.at(-1);
+    if (last !== undefined && (!follows(extent, last) || runSize + extent.storedSize > READ_SIZE)) await finishRun();
+    run.push(extent);
+    runSize += extent.storedSize;
+  }
+  await finishRun();
+}
+
+function follows(extent: Extent, last: Extent): boolean {
+  return extent.space === last.space && extent.device === last.device && extent.start === last.start + last.storedSize;
+}
+
+function storedIn(volume: Volume, inode: ErofsInode, extent: Extent): Source {
+  return extent.space === "metabox" ? volume.metadataOf(inode) : deviceOf(volume, extent, inode.nid);
+}
+
+async function fillFrom(source: Source, offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
+  if (source.readInto === undefined) target.set(await source.read(offset, target.length, options));
+  else await source.readInto(offset, target);
+}
+
+/** @param offset of the range that is asked for @param part what the range takes of the extent */
+function decodePart(
+  volume: Volume,
+  inode: ErofsInode,
+  extent: Extent,
+  stored: Uint8Array,
+  offset: number,
+  part: Uint8Array,
+): void {
+  if (part.length === extent.size) {
+    decodeExtent(volume, inode, extent, stored, part);
+    return;
+  }
+  const whole = new Uint8Array(extent.size);
+  decodeExtent(volume, inode, extent, stored, whole);
+  if (isCompression(extent.encoding)) volume.clusters.put(clusterKey(extent), whole);
+  const skip = Math.max(0, offset - extent.at);
+  part.set(whole.subarray(skip, skip + part.length));
+}
+
+/** Throws FormatError `fragment-loop`, `fragment-out-of-range`. */
+async function fillFragment(volume: Volume, inode: ErofsInode, start: number, part: Uint8Array): Promise<void> {
+  if (inode.nid === volume.superblock.packedNid)
+    throw new FormatError("fragment-loop", "the packed inode is said to be a fragment of itself", {
       offset: inode.position,
     });
-  const chunkSize = blockSize * 2 ** (format & CHUNK_BITS_MASK);
-  const hasIndexes = (format & CHUNK_INDEXES) !== 0;
-  const unit = hasIndexes ? RawChunkIndex.size : RawChunkAddress.size;
-  const table = alignUp(inode.position + inode.inodeSize + inode.xattrSize, unit);
-  if (table + Math.ceil(size / chunkSize) * unit > source.size)
-    throw new FormatError("data-out-of-range", `chunk table of inode ${nid} lies outside the image`, { offset: table });
-  function chunkBlock(entries: Uint8Array, at: number): number {
-    if (!hasIndexes) return RawChunkAddress.view(entries, at).block;
-    const index = RawChunkIndex.view(entries, at);
-    if (index.deviceId !== 0)
-      throw new UnsupportedError("erofs-feature", `inode ${nid} has data on device ${index.deviceId}`);
-    return index.block;
-  }
-  return {
-    size,
-    async read(offset, length, options) {
-      assertRange(offset, length, size);
-      const whole = new Uint8Array(length);
-      if (length === 0) return whole;
-      const first = Math.floor(offset / chunkSize);
-      const last = Math.floor((offset + length - 1) / chunkSize);
-      const entries = await source.read(table + first * unit, (last - first + 1) * unit, options);
-      for (let chunk = first; chunk <= last; chunk++) {
-        const block = chunkBlock(entries, (chunk - first) * unit);
-        if (block === NULL_BLOCK) continue; // a hole reads as zeros
-        const from = Math.max(offset, chunk * chunkSize);
-        const to = Math.min(offset + length, (chunk + 1) * chunkSize);
-        const start = block * blockSize + (from - chunk * chunkSize);
-        if (start + (to - from) > source.size)
-          throw new FormatError("data-out-of-range", `chunk ${chunk} of inode ${nid} lies outside the image`, {
-            offset: start,
-          });
-        whole.set(await source.read(start, to - from, options), from - offset);
-      }
-      return whole;
-    },
-  };
+  const packed = await volume.packed();
+  if (start + part.length > packed.size)
+    throw new FormatError(
+      "fragment-out-of-range",
+      `a fragment of inode ${showNid(inode.nid)} lies outside the packed inode`,
+      { offset: inode.position },
+    );
+  await fillFrom(packed, start, part);
 }

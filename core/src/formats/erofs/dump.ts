@@ -1,7 +1,7 @@
 /** Says what is in an image, as plain values for a table or JSON. */
 import { formatUuid, showBytes } from "../../bytes/index.ts";
 import { showPath } from "../../tree/index.ts";
-import { flatRuns } from "./content.ts";
+import type { Extent } from "./extent.ts";
 import type { ErofsImage } from "./read.ts";
 import { walkErofs } from "./walk.ts";
 
@@ -37,8 +37,8 @@ export interface InodeDump {
   /** Bytes. */
   readonly size: number;
   readonly links: number;
-  /** Where flat data lies, in bytes from the start of the image. */
-  readonly runs: readonly { readonly start: number; readonly size: number }[];
+  /** Where the content comes from. */
+  readonly extents: readonly Extent[];
 }
 
 export function dumpSuperblock({ superblock }: ErofsImage): SuperblockDump {
@@ -63,9 +63,8 @@ export async function* dumpInodes(image: ErofsImage): AsyncGenerator<InodeDump> 
   for await (const { path, inode, isKnown } of walkErofs(image)) {
     if (isKnown) continue;
     const { nid, type, layout, inodeSize, xattrSize, size, links } = inode;
-    const isFlat = layout === "flat-plain" || layout === "flat-inline";
-    const hasData = type === "file" || type === "directory" || type === "symlink";
-    const runs = isFlat && hasData ? flatRuns(image, inode).map(({ start, size }) => ({ start, size })) : [];
-    yield { path: showPath(path), nid, type, layout, inodeSize, xattrSize, size, links, runs };
+    const extents: Extent[] = [];
+    for await (const extent of image.extents(inode)) extents.push(extent);
+    yield { path: showPath(path), nid, type, layout, inodeSize, xattrSize, size, links, extents };
   }
 }

@@ -36,19 +36,6 @@ export const INCOMPAT = {
   metabox: 0x100,
 } as const;
 
-/** Incompatible features by bit, under the name or names the kernel has for it. */
-export const INCOMPAT_NAMES: Readonly<Record<number, string>> = {
-  1: "ZERO_PADDING",
-  2: "COMPR_CFGS/BIG_PCLUSTER",
-  4: "CHUNKED_FILE",
-  8: "DEVICE_TABLE/COMPR_HEAD2",
-  16: "ZTAILPACKING",
-  32: "FRAGMENTS/DEDUPE",
-  64: "XATTR_PREFIXES",
-  128: "48BIT",
-  256: "METABOX",
-};
-
 /** struct erofs_super_block: the 128 bytes every image has. Extension slots of 16 bytes may follow. */
 export const RawSuperblock = /* @__PURE__ */ defineStruct("erofs.superblock", 128, {
   magic: le.u32(0),
@@ -140,7 +127,7 @@ export const FORMAT_EXTENDED = 1; // bit 0 of an inode's format
 export const FORMAT_LAYOUT_SHIFT = 1;
 export const FORMAT_LAYOUT_MASK = 7;
 export const FORMAT_SHORT = 0x10; // 48BIT: a directory has no entry `.`; or any other compact inode has one link
-export const FORMAT_KNOWN_BITS = 0xf; // of what is read so far
+export const FORMAT_KNOWN_BITS = 0x1f;
 
 /** Index is the on-disk value, bits 1..3 of an inode's `format`. */
 export const DATA_LAYOUTS = [

@@ -1,10 +1,12 @@
 export * from "./check.ts";
 export type { Compression } from "./compress.ts";
-export { type DataRun, flatRuns } from "./content.ts";
 export * from "./dump.ts";
+export type { Encoding, Extent, Space } from "./extent.ts";
+export { deviceNumbers, type ErofsInode } from "./inode.ts";
 export { splitTime } from "./inodes.ts";
 export * from "./read.ts";
 export type { DirectoryEntry } from "./read-directory.ts";
 export { resolveInode } from "./resolve.ts";
+export { type DeviceSlot, isErofs, type Superblock } from "./superblock.ts";
 export * from "./walk.ts";
 export * from "./write.ts";

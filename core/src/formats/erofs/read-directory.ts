@@ -1,11 +1,12 @@
 /** Directory data on the reading side. */
 import { type ByteString, byteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
-import type { Source } from "../../source/index.ts";
 import type { NodeType } from "../../tree/index.ts";
 import { contentOf, metadataBytes } from "./content.ts";
 import { FILE_TYPES, MAX_NAME_SIZE, RawDirent } from "./format.ts";
-import type { ErofsImage, ErofsInode } from "./read.ts";
+import type { ErofsInode } from "./inode.ts";
+import { parseNid, showNid } from "./superblock.ts";
+import { metadataLimit, type Volume } from "./volume.ts";
 
 export interface DirectoryEntry {
   readonly name: ByteString;
@@ -38,24 +39,23 @@ export function parseDirectoryBlock(bytes: Uint8Array, where: string): Directory
       throw bad(`entry ${i} has its name at ${raw.nameOffset} to ${end}`);
     const name = byteString(bytes.subarray(start, end));
     if (name.includes("/") || name.includes("\0")) throw bad(`the name of entry ${i} holds a slash or NUL`);
-    if (raw.nid > BigInt(Number.MAX_SAFE_INTEGER)) throw bad(`entry ${i} has inode number ${raw.nid}`);
-    entries.push({ name, nid: Number(raw.nid), type: FILE_TYPES[raw.fileType] });
+    entries.push({ name, nid: parseNid(raw.nid, `${where}: entry ${i}`), type: FILE_TYPES[raw.fileType] });
     start = end;
   }
   return entries;
 }
 
-const nameOf = (inode: ErofsInode): string => `directory with inode ${inode.nid}`;
+const nameOf = (inode: ErofsInode): string => `directory with inode ${showNid(inode.nid)}`;
 
 function assertDirectory(inode: ErofsInode): void {
-  if (inode.type !== "directory") throw new TypeError(`inode ${inode.nid} is a ${inode.type}`);
+  if (inode.type !== "directory") throw new TypeError(`inode ${showNid(inode.nid)} is a ${inode.type}`);
 }
 
-/** All entries in the order of the image. */
-export async function readEntries(image: ErofsImage, source: Source, inode: ErofsInode): Promise<DirectoryEntry[]> {
+/** All entries in the order of the image, `.` and `..` where they are there. */
+export async function readEntries(volume: Volume, inode: ErofsInode): Promise<DirectoryEntry[]> {
   assertDirectory(inode);
-  const bytes = await metadataBytes(image, source, inode, source.size);
-  const { blockSize } = image.superblock;
+  const bytes = await metadataBytes(volume, inode, metadataLimit(volume));
+  const { blockSize } = volume.superblock;
   const entries: DirectoryEntry[] = [];
   for (let at = 0; at < bytes.length; at += blockSize)
     for (const entry of parseDirectoryBlock(bytes.subarray(at, at + blockSize), nameOf(inode))) entries.push(entry);
@@ -64,14 +64,13 @@ export async function readEntries(image: ErofsImage, source: Source, inode: Erof
 
 /** Binary search by block, as the kernel does; reads only the blocks it looks at. */
 export async function findEntry(
-  image: ErofsImage,
-  source: Source,
+  volume: Volume,
   inode: ErofsInode,
   name: ByteString,
 ): Promise<DirectoryEntry | undefined> {
   assertDirectory(inode);
-  const { blockSize } = image.superblock;
-  const content = contentOf(image, source, inode);
+  const { blockSize } = volume.superblock;
+  const content = contentOf(volume, volume.metadata, inode);
   let low = 0;
   let high = Math.ceil(content.size / blockSize) - 1;
   while (low <= high) {

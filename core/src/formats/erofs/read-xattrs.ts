@@ -1,93 +1,112 @@
 /** Extended attributes on the reading side. */
 import { alignUp, type ByteString, byteString, type Cursor, cursor } from "../../bytes/index.ts";
-import { FormatError, UnsupportedError } from "../../errors/index.ts";
+import { FormatError } from "../../errors/index.ts";
 import type { Source } from "../../source/index.ts";
 import { NO_XATTRS, type Xattrs } from "../../tree/index.ts";
-import { RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_PREFIXES, XATTR_UNIT } from "./format.ts";
-import type { ErofsImage, ErofsInode } from "./read.ts";
+import { COMPAT, RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_UNIT } from "./format.ts";
+import type { ErofsInode } from "./inode.ts";
+import { showNid } from "./superblock.ts";
+import type { Volume } from "./volume.ts";
+import { type LongPrefix, prefixOf, readLongPrefixes, type XattrPrefixes } from "./xattr-prefixes.ts";
 
 type Xattr = readonly [name: ByteString, value: Uint8Array];
 
 /** What stands behind an inode, before shared entries are looked up. */
-export interface ParsedXattrBody {
+interface ParsedXattrBody {
   /** 4-byte units from the start of the shared area. */
   readonly sharedIds: readonly number[];
   readonly inline: readonly Xattr[];
 }
 
-/**
- * Shared entries by id. Their bytes are counted: entries that overlap could stand for far more memory than the image
- * has, entries that do not never add up to more than it.
- */
-export interface SharedXattrs {
-  readonly byId: Map<number, Xattr>;
-  bytes: number;
+/** What reading the xattrs of one inode after the other remembers. */
+export interface XattrReader {
+  readonly volume: Volume;
   /** What stands in front of names, by index. */
   readonly prefixes: XattrPrefixes;
+  /** The image's own prefixes, read when the first name has one. */
+  longPrefixes(): Promise<readonly LongPrefix[]>;
+  readonly shared: Map<number, Xattr>;
+  /**
+   * Bytes of shared entries read so far. Entries that overlap could stand for far more memory than the image has, entries
+   * that do not never add up to more than it.
+   */
+  sharedBytes: number;
 }
 
-/** Name prefixes by index; undefined where names of that index are not read. */
-export type XattrPrefixes = readonly (string | undefined)[];
+export function xattrReader(volume: Volume, prefixes: XattrPrefixes): XattrReader {
+  let long: Promise<readonly LongPrefix[]> | undefined;
+  return {
+    volume,
+    prefixes,
+    longPrefixes() {
+      long ??= readLongPrefixes(volume);
+      return long;
+    },
+    shared: new Map(),
+    sharedBytes: 0,
+  };
+}
 
-export const PLAIN_PREFIXES: XattrPrefixes = /* @__PURE__ */ XATTR_PREFIXES.map((known) => known?.prefix);
-
-function takeEntry(at: Cursor, where: string, prefixes: XattrPrefixes): Xattr {
+function takeEntry(at: Cursor, where: string, prefixes: XattrPrefixes, long: readonly LongPrefix[]): Xattr {
   const { nameSize, nameIndex, valueSize } = RawXattrEntry.view(at.take(RawXattrEntry.size));
-  const prefix = prefixes[nameIndex];
-  if (prefix === undefined)
-    throw new UnsupportedError("xattr-namespace", `${where}: xattr name index ${nameIndex} is not implemented`);
-  const name = (prefix + byteString(at.take(nameSize))) as ByteString;
+  const name = (prefixOf(nameIndex, prefixes, long, where) + byteString(at.take(nameSize))) as ByteString;
   if (name.includes("\0")) throw new FormatError("bad-xattr", `${where}: an xattr name holds a NUL`);
   const value = at.take(valueSize).slice();
   at.skip(Math.min(at.remaining, alignUp(at.position, XATTR_UNIT) - at.position));
   return [name, value];
 }
 
+function takeSharedIds(at: Cursor): number[] {
+  const { sharedCount } = RawXattrHeader.view(at.take(RawXattrHeader.size));
+  return Array.from({ length: sharedCount }, () => RawXattrId.view(at.take(RawXattrId.size)).id);
+}
+
+/** Of the bytes behind an inode: its shared entries, in 4-byte units from the start of the shared area. */
+export function parseSharedIds(bytes: Uint8Array, where: string): number[] {
+  return takeSharedIds(cursor(bytes, `${where}: xattrs`));
+}
+
 /** @param where names the inode in errors */
-export function parseXattrBody(
+function parseXattrBody(
   bytes: Uint8Array,
   where: string,
-  prefixes: XattrPrefixes = PLAIN_PREFIXES,
+  prefixes: XattrPrefixes,
+  long: readonly LongPrefix[],
 ): ParsedXattrBody {
   const at = cursor(bytes, `${where}: xattrs`);
-  const { sharedCount } = RawXattrHeader.view(at.take(RawXattrHeader.size));
-  const sharedIds: number[] = [];
-  for (let i = 0; i < sharedCount; i++) sharedIds.push(RawXattrId.view(at.take(RawXattrId.size)).id);
+  const sharedIds = takeSharedIds(at);
   const inline: Xattr[] = [];
-  while (at.remaining > 0) inline.push(takeEntry(at, where, prefixes));
+  while (at.remaining > 0) inline.push(takeEntry(at, where, prefixes, long));
   return { sharedIds, inline };
 }
 
 /**
  * All xattrs of an inode. Where a name comes twice the first wins, inline before shared, as in the kernel.
- * Throws FormatError `truncated`, `xattr-out-of-range`, `xattr-overlap` or `bad-xattr`, UnsupportedError `xattr-namespace`.
- *
- * @param shared entries read so far; grows
+ * Throws FormatError `truncated`, `xattr-out-of-range`, `xattr-overlap`, `bad-xattr` or `bad-xattr-prefix`, UnsupportedError
+ * `xattr-namespace`.
  */
-export async function readXattrs(
-  image: ErofsImage,
-  source: Source,
-  inode: ErofsInode,
-  shared: SharedXattrs,
-): Promise<Xattrs> {
+export async function readXattrs(reader: XattrReader, inode: ErofsInode): Promise<Xattrs> {
   if (inode.xattrSize === 0) return NO_XATTRS;
+  const { volume, shared } = reader;
   const xattrs = new Map<ByteString, Uint8Array>();
-  const where = `inode ${inode.nid}`;
+  const where = `inode ${showNid(inode.nid)}`;
   const start = inode.position + inode.inodeSize;
-  if (start + inode.xattrSize > source.size)
+  const metadata = volume.metadataOf(inode);
+  if (start + inode.xattrSize > metadata.size)
     throw new FormatError("xattr-out-of-range", `${where}: xattrs lie outside the image`, { offset: start });
-  const body = parseXattrBody(await source.read(start, inode.xattrSize), where, shared.prefixes);
+  const long = await reader.longPrefixes();
+  const body = parseXattrBody(await metadata.read(start, inode.xattrSize), where, reader.prefixes, long);
   const add = ([name, value]: Xattr): void => {
     if (!xattrs.has(name)) xattrs.set(name, value);
   };
   for (const xattr of body.inline) add(xattr);
   for (const id of body.sharedIds) {
-    let xattr = shared.byId.get(id);
+    let xattr = shared.get(id);
     if (xattr === undefined) {
-      xattr = await readShared(image, source, id, where, shared.prefixes);
-      shared.byId.set(id, xattr);
-      shared.bytes += RawXattrEntry.size + xattr[1].length;
-      if (shared.bytes > source.size)
+      xattr = await readShared(reader, id, where, long);
+      shared.set(id, xattr);
+      reader.sharedBytes += RawXattrEntry.size + xattr[1].length;
+      if (reader.sharedBytes > sharedArea(volume).size)
         throw new FormatError("xattr-overlap", `${where}: shared xattrs overlap and add up to more than the image`);
     }
     add(xattr);
@@ -95,19 +114,27 @@ export async function readXattrs(
   return xattrs;
 }
 
+/** What the shared entries stand in. Throws FormatError `no-metabox`. */
+export function sharedArea(volume: Pick<Volume, "metadata" | "metabox" | "superblock">): Source {
+  if ((volume.superblock.featureCompat & COMPAT.sharedXattrsInMetabox) === 0) return volume.metadata;
+  if (volume.metabox !== undefined) return volume.metabox;
+  throw new FormatError("no-metabox", "shared xattrs are said to stand in the metabox, the image has none");
+}
+
 async function readShared(
-  { superblock }: ErofsImage,
-  source: Source,
+  { volume, prefixes }: XattrReader,
   id: number,
   where: string,
-  prefixes: XattrPrefixes,
+  long: readonly LongPrefix[],
 ): Promise<Xattr> {
-  const start = superblock.xattrStart + id * XATTR_UNIT;
+  const source = sharedArea(volume);
+  const start = volume.superblock.xattrStart + id * XATTR_UNIT;
   const outside = (): FormatError =>
     new FormatError("xattr-out-of-range", `${where}: shared xattr ${id} lies outside the image`, { offset: start });
   if (start + RawXattrEntry.size > source.size) throw outside();
   const { nameSize, valueSize } = RawXattrEntry.view(await source.read(start, RawXattrEntry.size));
   const size = RawXattrEntry.size + nameSize + valueSize;
   if (start + size > source.size) throw outside();
-  return takeEntry(cursor(await source.read(start, size), `${where}: shared xattr ${id}`), where, prefixes);
+  const entry = cursor(await source.read(start, size), `${where}: shared xattr ${id}`);
+  return takeEntry(entry, where, prefixes, long);
 }

@@ -59,7 +59,7 @@ test("dump names every inode with its place", async () => {
   const inodes = [];
   for await (const inode of dumpInodes(image)) inodes.push(inode);
   assert.deepEqual(
-    inodes.map(({ path, inodeSize, layout, runs }) => [path, inodeSize, layout, runs.length]),
+    inodes.map(({ path, inodeSize, layout, extents }) => [path, inodeSize, layout, extents.length]),
     [
       ["/", 32, "flat-inline", 1],
       ["/dir", 32, "flat-inline", 1],
@@ -92,10 +92,10 @@ test("unknown incompatible features are refused by name", async () => {
   const bytes = await imageOf(sample());
   const { offset } = RawSuperblock.fields.featureIncompat;
   const view = new DataView(bytes.buffer);
-  view.setUint32(SUPERBLOCK_OFFSET + offset, 0x80000180, true);
+  view.setUint32(SUPERBLOCK_OFFSET + offset, 0x80000380, true);
   await assert.rejects(openErofs(bytesSource(bytes)), (error) => {
     assert.ok(error instanceof UnsupportedError);
-    assert.match(error.message, /48BIT, METABOX, 0x80000000$/);
+    assert.match(error.message, /: 0x200, 0x80000000$/);
     return true;
   });
 });
@@ -167,11 +167,11 @@ test("any field of superblock, inodes and entries may hold anything: a value or 
     for (const { offset, size } of Object.values(fields)) spots.push({ at: start + offset, size });
   };
   add(SUPERBLOCK_OFFSET, RawSuperblock.fields);
-  for await (const { nid, inodeSize, runs, type, xattrSize } of dumpInodes(image)) {
+  for await (const { nid, inodeSize, extents, type, xattrSize } of dumpInodes(image)) {
     const { position } = await image.inode(nid);
     add(position, inodeSize === 64 ? RawInodeExtended.fields : RawInodeCompact.fields);
     for (let at = 0; at < xattrSize; at++) spots.push({ at: position + inodeSize + at, size: 1 });
-    const run = runs[0];
+    const run = extents[0];
     if (type === "directory" && run !== undefined)
       for (let at = run.start; at < run.start + run.size; at += RawDirent.size) add(at, RawDirent.fields);
   }

@@ -1,95 +1,55 @@
 /**
  * Opens an EROFS image: superblock, inodes, and from them directories, links, contents and xattrs. Lazy: nothing but
- * the superblock and the root inode is read in advance. Compressed contents come with issue 6.
+ * the superblock, the device table and the inodes of the metabox and the root is read in advance.
  */
-import { type ByteString, byteString, crc32cRegister } from "../../bytes/index.ts";
-import { FormatError, IntegrityError, UnsupportedError } from "../../errors/index.ts";
+import { type ByteString, byteString } from "../../bytes/index.ts";
+import { type Decompressor, pureDecompressor } from "../../codecs/index.ts";
+import { FormatError } from "../../errors/index.ts";
 import { cachedSource, type Source } from "../../source/index.ts";
-import { type NodeType, splitPath, TYPE_BITS } from "../../tree/index.ts";
+import { splitPath } from "../../tree/index.ts";
+import { clusterCache } from "./clusters.ts";
 import { contentOf, metadataBytes } from "./content.ts";
-import {
-  COMPAT,
-  checksummedSize,
-  DATA_LAYOUTS,
-  type DataLayout,
-  FORMAT_EXTENDED,
-  FORMAT_KNOWN_BITS,
-  FORMAT_LAYOUT_MASK,
-  FORMAT_LAYOUT_SHIFT,
-  INCOMPAT_NAMES,
-  INODE_SLOT_SIZE,
-  MAX_BLOCK_BITS,
-  MAX_SYMLINK_SIZE,
-  MIN_BLOCK_BITS,
-  RawInodeCompact,
-  RawInodeExtended,
-  RawSuperblock,
-  SUPERBLOCK_MAGIC,
-  SUPERBLOCK_OFFSET,
-  xattrBodySize,
-} from "./format.ts";
+import type { Extent } from "./extent.ts";
+import { MAX_SYMLINK_SIZE, METABOX_BIT, RawInodeCompact, RawInodeExtended } from "./format.ts";
+import { type ErofsInode, inodePosition, parseInode } from "./inode.ts";
+import { checkRange, extentsOf } from "./map.ts";
 import { type DirectoryEntry, findEntry, readEntries } from "./read-directory.ts";
-import { PLAIN_PREFIXES, readXattrs, type SharedXattrs, type XattrPrefixes } from "./read-xattrs.ts";
-
-/** ZERO_PADDING only says how compressed data would lie; mkfs.erofs sets it on plain images too. CHUNKED_FILE is read. */
-const SUPPORTED_INCOMPAT = 0x1 | 0x4;
-
-export interface Superblock {
-  /** Bytes. */
-  readonly blockSize: number;
-  readonly blockCount: number;
-  readonly inodeCount: number;
-  readonly rootNid: number;
-  /** Bytes from the start of the image to inode slot 0. */
-  readonly metaStart: number;
-  /** Bytes from the start of the image to the shared xattrs. */
-  readonly xattrStart: number;
-  /** mtime of compact inodes, nanoseconds since 1970. */
-  readonly epoch: bigint;
-  /** 16 bytes in text order. */
-  readonly uuid: Uint8Array;
-  readonly volumeName: ByteString;
-  readonly featureCompat: number;
-  readonly featureIncompat: number;
-}
-
-export interface ErofsInode {
-  readonly nid: number;
-  readonly type: NodeType;
-  /** Low 12 bits of `st_mode`. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Nanoseconds since 1970. */
-  readonly mtime: bigint;
-  readonly links: number;
-  /** Bytes of content, link target or directory. */
-  readonly size: number;
-  readonly layout: DataLayout;
-  readonly isExtended: boolean;
-  /** Bytes from the start of the image. */
-  readonly position: number;
-  /** Bytes of the inode alone; xattrs follow. */
-  readonly inodeSize: number;
-  /** Bytes. */
-  readonly xattrSize: number;
-  /** The union i_u as it stands: start block, device number or chunk format, by type and layout. */
-  readonly u: number;
-}
+import { readXattrs, xattrReader } from "./read-xattrs.ts";
+import {
+  type DeviceSlot,
+  readDeviceTable,
+  readSuperblock,
+  type Superblock,
+  showNid,
+  verifyChecksum,
+} from "./superblock.ts";
+import { metadataOf, placeOn, type Volume } from "./volume.ts";
+import { PLAIN_PREFIXES, type XattrPrefixes } from "./xattr-prefixes.ts";
 
 export interface ErofsImage {
   readonly superblock: Superblock;
   readonly source: Source;
   readonly root: ErofsInode;
+  /** What the image says about its further devices, in the order of their numbers. */
+  readonly deviceTable: readonly DeviceSlot[];
   inode(nid: number): Promise<ErofsInode>;
   /** The inode at exactly this path; links are not followed, `..` goes up. Undefined where nothing is. */
   lookup(path: string): Promise<ErofsInode | undefined>;
   /** Without `.` and `..`, in the order of the image. */
   readDirectory(inode: ErofsInode): Promise<DirectoryEntry[]>;
+  /** With `.` and `..`, where they are there. */
+  readEntries(inode: ErofsInode): Promise<DirectoryEntry[]>;
   readlink(inode: ErofsInode): Promise<ByteString>;
-  /** Content of a regular file. Where its layout is not implemented each read rejects with UnsupportedError. */
+  /**
+   * Content of a regular file. Reading decompresses no cluster that the range does not touch, and rejects with FormatError
+   * or UnsupportedError for what is broken or not at hand.
+   */
   content(inode: ErofsInode): Source;
   xattrs(inode: ErofsInode): Promise<ReadonlyMap<ByteString, Uint8Array>>;
+  /** Where content, directory or link target comes from, from the extent that holds byte `from` on. Reads no data. */
+  extents(inode: ErofsInode, from?: number): AsyncGenerator<Extent>;
+  /** What inodes and the structures behind them stand in: the image, or the metabox for inodes of the metabox. */
+  metadataOf(inode: ErofsInode): Source;
 }
 
 export interface OpenErofsOptions {
@@ -97,19 +57,27 @@ export interface OpenErofsOptions {
   readonly checksum?: "verify" | "ignore" | undefined;
   /** For images whose xattr names follow other rules, as those of composefs do. */
   readonly xattrPrefixes?: XattrPrefixes | undefined;
+  /**
+   * The further devices of an image that spreads over several, in the order of its device table. Without them their data is
+   * looked for in the image itself, at the addresses that the table gives them, as the kernel does.
+   */
+  readonly devices?: readonly Source[] | undefined;
+  /** The host's own where it has a faster one. */
+  readonly decompressor?: Decompressor | undefined;
 }
 
 /** Metadata is read in pieces of this many bytes and remembered, so that one inode is not one read. */
 const CACHE = { blockSize: 64 * 1024, maxBytes: 8 * 1024 * 1024 };
+
+/** Decompressed clusters of which a part was asked for: at least one of the largest. */
+const CLUSTER_CACHE = 16 * 1024 * 1024; // bytes
 
 /**
  * Throws FormatError for what is not an EROFS image or is cut off, UnsupportedError `erofs-feature` naming unknown
  * incompatible features, IntegrityError `superblock-checksum`.
  */
 export async function openErofs(source: Source, options: OpenErofsOptions = {}): Promise<ErofsImage> {
-  if (source.size < SUPERBLOCK_OFFSET + RawSuperblock.size)
-    throw new FormatError("truncated", `not an EROFS image: ${source.size} bytes hold no superblock`);
-  const superblock = parseSuperblock(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size));
+  const superblock = await readSuperblock(source);
   const { blockSize, blockCount } = superblock;
   if (blockCount * blockSize > source.size)
     throw new FormatError("truncated", `the image has ${blockCount} blocks, ${source.size} bytes are there`, {
@@ -117,165 +85,115 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
       actual: source.size,
     });
   if (options.checksum !== "ignore") await verifyChecksum(source, superblock);
-  const metadata = cachedSource(source, CACHE);
-  const prefixes = options.xattrPrefixes ?? PLAIN_PREFIXES;
-  const sharedXattrs: SharedXattrs = { byId: new Map(), bytes: 0, prefixes };
-  const readInode = async (nid: number): Promise<ErofsInode> => {
-    const position = superblock.metaStart + nid * INODE_SLOT_SIZE;
-    if (!Number.isSafeInteger(position) || nid < 0 || position + RawInodeCompact.size > source.size)
-      throw new FormatError("nid-out-of-range", `inode ${nid} lies outside the image`, { offset: position });
-    const length = Math.min(RawInodeExtended.size, source.size - position);
-    return parseInode(await metadata.read(position, length), nid, superblock);
-  };
-  const root = await readInode(superblock.rootNid);
+  const volume = await openVolume(source, superblock, options);
+  const shared = xattrReader(volume, options.xattrPrefixes ?? PLAIN_PREFIXES);
+  const root = await readInode(volume, superblock.rootNid);
   if (root.type !== "directory")
-    throw new FormatError("bad-root", `root inode ${root.nid} is a ${root.type}`, { offset: root.position });
-  const image: ErofsImage = {
+    throw new FormatError("bad-root", `root inode ${showNid(root.nid)} is a ${root.type}`, { offset: root.position });
+  return {
     superblock,
     source,
     root,
-    inode: readInode,
-    async lookup(path) {
-      const trail: ErofsInode[] = [root];
-      for (const name of splitPath(path)) {
-        const here = trail.at(-1) ?? root;
-        if (here.type !== "directory") return undefined;
-        if (name === "..") {
-          if (trail.length > 1) trail.pop();
-          continue;
-        }
-        const entry = await findEntry(image, metadata, here, name);
-        if (entry === undefined) return undefined;
-        trail.push(await readInode(entry.nid));
-      }
-      return trail.at(-1);
-    },
+    deviceTable: volume.deviceTable,
+    inode: (nid) => readInode(volume, nid),
+    lookup: (path) => lookup(volume, root, path),
     async readDirectory(inode) {
-      const entries = await readEntries(image, metadata, inode);
+      const entries = await readEntries(volume, inode);
       return entries.filter(({ name }) => name !== "." && name !== "..");
     },
-    async readlink(inode) {
-      if (inode.type !== "symlink") throw new TypeError(`inode ${inode.nid} is a ${inode.type}`);
-      if (inode.size === 0 || inode.size > MAX_SYMLINK_SIZE)
-        throw new FormatError("bad-link", `link target of inode ${inode.nid} has ${inode.size} bytes`, {
-          offset: inode.position,
-        });
-      const target = byteString(await metadataBytes(image, metadata, inode, MAX_SYMLINK_SIZE));
-      if (target.includes("\0"))
-        throw new FormatError("bad-link", `link target of inode ${inode.nid} holds a NUL`, { offset: inode.position });
-      return target;
-    },
+    readEntries: (inode) => readEntries(volume, inode),
+    readlink: (inode) => readlink(volume, inode),
     content(inode) {
-      if (inode.type !== "file") throw new TypeError(`inode ${inode.nid} is a ${inode.type}`);
-      return contentOf(image, source, inode);
+      if (inode.type !== "file") throw new TypeError(`inode ${showNid(inode.nid)} is a ${inode.type}`);
+      return contentOf(volume, source, inode);
     },
-    xattrs: (inode) => readXattrs(image, metadata, inode, sharedXattrs),
-  };
-  return image;
-}
-
-/** Checks and interprets the superblock. `bytes` starts at SUPERBLOCK_OFFSET of the image. */
-export function parseSuperblock(bytes: Uint8Array): Superblock {
-  const raw = RawSuperblock.view(bytes);
-  if (raw.magic !== SUPERBLOCK_MAGIC)
-    throw new FormatError("bad-magic", `not an EROFS image: magic is 0x${raw.magic.toString(16)}`, {
-      offset: SUPERBLOCK_OFFSET,
-    });
-  if (raw.blockBits < MIN_BLOCK_BITS || raw.blockBits > MAX_BLOCK_BITS)
-    throw new FormatError("bad-block-size", `block size 2^${raw.blockBits} is outside 512 B to 64 KiB`);
-  refuseFeatures(raw.featureIncompat);
-  if (raw.extraDevices > 0)
-    throw new UnsupportedError("erofs-feature", `the image spreads over ${raw.extraDevices} more devices`);
-  if (raw.dirBlockBits !== 0)
-    throw new UnsupportedError("erofs-feature", `directory blocks of 2^${raw.dirBlockBits} blocks are not implemented`);
-  const blockSize = 2 ** raw.blockBits;
-  const name = byteString(raw.volumeName);
-  const end = name.indexOf("\0");
-  return {
-    blockSize,
-    blockCount: raw.blocksLo,
-    inodeCount: raw.inodeCount,
-    rootNid: raw.rootNidOrBlocksHi,
-    metaStart: raw.metaBlock * blockSize, // a multiplication, so that it cannot wrap at 32 bits as << would
-    xattrStart: raw.xattrBlock * blockSize,
-    epoch: nanoseconds(raw.epoch, raw.fixedNsec),
-    uuid: raw.uuid.slice(),
-    volumeName: (end < 0 ? name : name.slice(0, end)) as ByteString,
-    featureCompat: raw.featureCompat,
-    featureIncompat: raw.featureIncompat,
+    xattrs: (inode) => readXattrs(shared, inode),
+    async *extents(inode, from) {
+      if (inode.type !== "file" && inode.type !== "directory" && inode.type !== "symlink") return;
+      for await (const extent of extentsOf(volume, inode, from)) {
+        checkRange(volume, inode, extent);
+        yield extent;
+      }
+    },
+    metadataOf: (inode) => volume.metadataOf(inode),
   };
 }
 
-function refuseFeatures(incompat: number): void {
-  const names: string[] = [];
-  for (let bit = 0; bit < 32; bit++) {
-    const value = 2 ** bit;
-    if ((incompat & value) !== 0 && (SUPPORTED_INCOMPAT & value) === 0)
-      names.push(INCOMPAT_NAMES[value] ?? `0x${value.toString(16)}`);
-  }
-  if (names.length > 0)
-    throw new UnsupportedError("erofs-feature", `incompatible EROFS features are not implemented: ${names.join(", ")}`);
-}
-
-/** Recomputes the checksum. True where there is none to compare with. */
-export async function checksumMatches(source: Source, { blockSize, featureCompat }: Superblock): Promise<boolean> {
-  if ((featureCompat & COMPAT.superblockChecksum) === 0) return true;
-  const length = Math.min(checksummedSize(blockSize), source.size - SUPERBLOCK_OFFSET);
-  const covered = new Uint8Array(await source.read(SUPERBLOCK_OFFSET, length)); // a copy; `slice` of a Buffer is none
-  const { checksum } = RawSuperblock.view(covered);
-  const { offset, size } = RawSuperblock.fields.checksum;
-  covered.fill(0, offset, offset + size);
-  return crc32cRegister(covered, 0xffffffff) === checksum;
-}
-
-async function verifyChecksum(source: Source, superblock: Superblock): Promise<void> {
-  if (!(await checksumMatches(source, superblock)))
-    throw new IntegrityError("superblock-checksum", "the checksum of the EROFS superblock does not match", {
-      offset: SUPERBLOCK_OFFSET,
-    });
-}
-
-function nanoseconds(seconds: bigint, nsec: number): bigint {
-  return BigInt.asIntN(64, seconds) * 1_000_000_000n + BigInt(nsec);
-}
-
-const TYPES_BY_BITS = /* @__PURE__ */ new Map(
-  (Object.entries(TYPE_BITS) as [NodeType, number][]).map(([type, bits]) => [bits, type] as const),
-);
-
-/** Interprets an inode. `bytes` starts at it and holds 64 bytes where the image does. */
-export function parseInode(bytes: Uint8Array, nid: number, superblock: Superblock): ErofsInode {
-  const position = superblock.metaStart + nid * INODE_SLOT_SIZE;
-  const compact = RawInodeCompact.view(bytes);
-  const layout = DATA_LAYOUTS[(compact.format >> FORMAT_LAYOUT_SHIFT) & FORMAT_LAYOUT_MASK];
-  if ((compact.format & ~FORMAT_KNOWN_BITS) !== 0 || layout === undefined)
-    throw new UnsupportedError(
-      "inode-format",
-      `format 0x${compact.format.toString(16)} of inode ${nid} is not implemented`,
-      { offset: position },
+async function openVolume(source: Source, superblock: Superblock, options: OpenErofsOptions): Promise<Volume> {
+  const { devices = [] } = options;
+  const metadata = cachedSource(source, CACHE);
+  const deviceTable = await readDeviceTable(source, superblock);
+  if (devices.length > 0 && devices.length !== deviceTable.length)
+    throw new FormatError(
+      "bad-device",
+      `the image has ${deviceTable.length} further devices, ${devices.length} were given`,
+      { expected: deviceTable.length, actual: devices.length },
     );
-  const type = TYPES_BY_BITS.get(compact.mode & 0o170000);
-  if (type === undefined)
-    throw new FormatError("bad-mode", `inode ${nid} has mode 0o${compact.mode.toString(8)}`, { offset: position });
-  const common = { nid, type, layout, position, xattrSize: xattrBodySize(compact.xattrICount) };
-  if ((compact.format & FORMAT_EXTENDED) === 0) {
-    const { mode, uid, gid, nb, fileSize, u } = compact;
-    const own = { mode: mode & 0o7777, uid, gid, mtime: superblock.epoch, links: nb, size: fileSize, u };
-    return { ...common, ...own, isExtended: false, inodeSize: RawInodeCompact.size };
+  let packed: Promise<Source> | undefined;
+  const volume: Volume & { metabox: Source | undefined } = {
+    superblock,
+    source,
+    metadata,
+    metabox: undefined,
+    deviceTable,
+    devices,
+    decompressor: options.decompressor ?? pureDecompressor(),
+    clusters: clusterCache(CLUSTER_CACHE),
+    metadataOf: (inode) => metadataOf(volume, inode),
+    packed() {
+      packed ??= openPacked(volume);
+      return packed;
+    },
+    place: (extent) => placeOn(volume, extent),
+  };
+  if (superblock.metaboxNid !== undefined) {
+    const inode = await readInode(volume, superblock.metaboxNid);
+    volume.metabox = cachedSource(contentOf(volume, source, inode), CACHE);
   }
-  const { mode, uid, gid, nlink, mtime, mtimeNsec, fileSize, u } = RawInodeExtended.view(bytes);
-  const time = nanoseconds(mtime, mtimeNsec);
-  const own = { mode: mode & 0o7777, uid, gid, mtime: time, links: nlink, size: fileSize, u };
-  return { ...common, ...own, isExtended: true, inodeSize: RawInodeExtended.size };
+  return volume;
 }
 
-/** Unpacks Linux's new_encode_dev. */
-export function deviceNumbers({ u }: ErofsInode): { readonly major: number; readonly minor: number } {
-  return { major: (u >>> 8) & 0xfff, minor: (u & 0xff) | ((u >>> 12) & 0xfff00) };
+async function openPacked(volume: Volume): Promise<Source> {
+  const { packedNid } = volume.superblock;
+  if (packedNid === undefined)
+    throw new FormatError("no-packed-inode", "a fragment is asked for, the image has no packed inode");
+  return contentOf(volume, volume.source, await readInode(volume, packedNid));
 }
 
-/** Whether the magic of a superblock is where it should be. */
-export async function isErofs(source: Source): Promise<boolean> {
-  if (source.size < SUPERBLOCK_OFFSET + RawSuperblock.size) return false;
-  return RawSuperblock.view(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size)).magic === SUPERBLOCK_MAGIC;
+async function readInode(volume: Volume, nid: number): Promise<ErofsInode> {
+  const position = inodePosition(nid, volume.superblock);
+  const metadata = volume.metadataOf({ nid, isInMetabox: nid >= METABOX_BIT });
+  if (!Number.isSafeInteger(position) || nid < 0 || position + RawInodeCompact.size > metadata.size)
+    throw new FormatError("nid-out-of-range", `inode ${showNid(nid)} lies outside the image`, { offset: position });
+  const length = Math.min(RawInodeExtended.size, metadata.size - position);
+  return parseInode(await metadata.read(position, length), nid, volume.superblock);
+}
+
+async function lookup(volume: Volume, root: ErofsInode, path: string): Promise<ErofsInode | undefined> {
+  const trail: ErofsInode[] = [root];
+  for (const name of splitPath(path)) {
+    const here = trail.at(-1) ?? root;
+    if (here.type !== "directory") return undefined;
+    if (name === "..") {
+      if (trail.length > 1) trail.pop();
+      continue;
+    }
+    const entry = await findEntry(volume, here, name);
+    if (entry === undefined) return undefined;
+    trail.push(await readInode(volume, entry.nid));
+  }
+  return trail.at(-1);
+}
+
+async function readlink(volume: Volume, inode: ErofsInode): Promise<ByteString> {
+  const where = showNid(inode.nid);
+  if (inode.type !== "symlink") throw new TypeError(`inode ${where} is a ${inode.type}`);
+  if (inode.size === 0 || inode.size > MAX_SYMLINK_SIZE)
+    throw new FormatError("bad-link", `link target of inode ${where} has ${inode.size} bytes`, {
+      offset: inode.position,
+    });
+  const target = byteString(await metadataBytes(volume, inode, MAX_SYMLINK_SIZE));
+  if (target.includes("\0"))
+    throw new FormatError("bad-link", `link target of inode ${where} holds a NUL`, { offset: inode.position });
+  return target;
 }

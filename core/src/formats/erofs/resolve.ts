@@ -1,7 +1,8 @@
 /** Finds a path in an image as the kernel would, reading nothing but the directories and links on the way. */
 import type { ByteString } from "../../bytes/index.ts";
 import { MAX_SYMLINKS, splitPath } from "../../tree/index.ts";
-import type { ErofsImage, ErofsInode } from "./read.ts";
+import type { ErofsInode } from "./inode.ts";
+import type { ErofsImage } from "./read.ts";
 
 /** Follows links, the last one too; `..` at the root stays there. Undefined where nothing is there or the links go round. */
 export async function resolveInode(image: ErofsImage, path: string): Promise<ErofsInode | undefined> {

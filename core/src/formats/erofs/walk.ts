@@ -2,7 +2,9 @@
 import type { ByteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
 import { type Directory, joinPath, MAX_DEPTH, MAX_PATH_LENGTH, type Node, showPath } from "../../tree/index.ts";
-import { deviceNumbers, type ErofsImage, type ErofsInode } from "./read.ts";
+import { deviceNumbers, type ErofsInode } from "./inode.ts";
+import type { ErofsImage } from "./read.ts";
+import { metadataLimit } from "./volume.ts";
 
 export interface ImageVisit {
   /** Path from the root without a leading slash; the root's is empty. */
@@ -23,13 +25,15 @@ export interface ImageVisit {
  */
 export async function* walkErofs(image: ErofsImage, from: ErofsInode = image.root): AsyncGenerator<ImageVisit> {
   const inodes = new Map<number, ErofsInode>();
+  const limit = metadataLimit(image);
   let metadataSize = 0;
   function spend(inode: ErofsInode): void {
     metadataSize += inode.inodeSize + inode.xattrSize;
     if (inode.type === "directory" || inode.type === "symlink") metadataSize += inode.size;
-    if (metadataSize > image.source.size)
+    if (metadataSize > limit)
       throw new FormatError("overlapping-metadata", "inodes and directories add up to more bytes than the image has", {
         offset: inode.position,
+        expected: limit,
       });
   }
   const none = "" as ByteString;

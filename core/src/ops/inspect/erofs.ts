@@ -65,10 +65,18 @@ const COMPAT_FEATURES: readonly (readonly [bit: number, name: string])[] = [
   [0x4, "xattr filter"],
   [0x8, "shared EA in metabox"],
   [0x10, "plain xattr prefixes"],
+  [0x20, "page cache sharing"],
 ];
 const INCOMPAT_FEATURES: readonly (readonly [bit: number, name: string])[] = [
   [0x1, "zero padding"],
+  [0x2, "compression settings or big clusters"],
   [0x4, "chunked files"],
+  [0x8, "further devices or a second algorithm"],
+  [0x10, "inline clusters"],
+  [0x20, "fragments or deduplication"],
+  [0x40, "long xattr prefixes"],
+  [0x80, "48 bit"],
+  [0x100, "metabox"],
 ];
 
 export async function inspectErofs(
