@@ -13,6 +13,7 @@ export interface NativeCalls {
    */
   getXattrs(path: Uint8Array): Map<ByteString, Uint8Array> | undefined | number;
   setXattr(path: Uint8Array, name: Uint8Array, value: Uint8Array): number;
+  removeXattr(path: Uint8Array, name: Uint8Array): number;
   /** @param mode with the type bits */
   makeNode(path: Uint8Array, mode: number, major: number, minor: number): number;
   /** Sets both times, nanoseconds since 1970. */
@@ -95,6 +96,29 @@ export function loadTakeLock(): TakeLock | undefined {
   }
 }
 
+/** renameat2(2). */
+const RENAME_EXCHANGE = 2;
+
+/** Lets two names of one file system change places, in one step; 0, or the errno of the failure. */
+export type ExchangeNames = (one: Uint8Array, other: Uint8Array) => number;
+
+/** Undefined where the machine has no such call. */
+export function loadExchangeNames(): ExchangeNames | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const koffi = loadKoffi();
+    const renameat2 = koffi
+      .load("libc.so.6")
+      .func("int renameat2(int from, const void *path, int to, const void *other, unsigned int flags)");
+    return (one, other) =>
+      renameat2(AT_FDCWD, zeroTerminated(one), AT_FDCWD, zeroTerminated(other), RENAME_EXCHANGE) === 0
+        ? 0
+        : koffi.errno();
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** posix_fadvise(2). */
 const POSIX_FADV_DONTNEED = 4;
 
@@ -160,6 +184,7 @@ export function loadNativeCalls(): NativeCalls | undefined {
     const lgetxattr = libc.func(
       "int64_t lgetxattr(const void *path, const void *name, _Out_ void *value, size_t size)",
     );
+    const lremovexattr = libc.func("int lremovexattr(const void *path, const void *name)");
     const buffer = new Uint8Array(MAX_XATTR_SIZE);
     const getXattrs: NativeCalls["getXattrs"] = (path) => {
       const at = zeroTerminated(path);
@@ -185,6 +210,7 @@ export function loadNativeCalls(): NativeCalls | undefined {
       getXattrs,
       setXattr: (path, name, value) =>
         outcome(lsetxattr(zeroTerminated(path), zeroTerminated(name), value, value.length, 0)),
+      removeXattr: (path, name) => outcome(lremovexattr(zeroTerminated(path), zeroTerminated(name))),
       makeNode: (path, mode, major, minor) => outcome(mknod(zeroTerminated(path), mode, deviceNumber(major, minor))),
       setTime(path, time) {
         const times = new Uint8Array(2 * TIMESPEC_SIZE);

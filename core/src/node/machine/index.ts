@@ -1,2 +1,3 @@
+export { GENERATIONS, openGenerations } from "./etc-generations.ts";
 export { thisMachine } from "./host.ts";
 export { recordFiles } from "./record-files.ts";
