@@ -267,20 +267,17 @@ export async function fatFiles(
       try {
         for (; position < content.size; ) {
           signal?.throwIfAborted();
+          // As much as lies in a row, up to 64 KiB, and to the end of its last cluster.
+          const index = Math.floor(position / clusterSize);
+          let row = 1;
+          while (row * clusterSize < 65_536 && clusters[index + row] === clusters[index]! + row) row++;
           const within = position % clusterSize;
-          const part = Math.min(64 * clusterSize - within, content.size - position);
-          const chunk = await content.read(position, part);
-          for (let done = 0; done < part; ) {
-            const at = position + done;
-            const start = at % clusterSize;
-            const place = placeOf(clusters[Math.floor(at / clusterSize)]!);
-            const piece = chunk.subarray(done, done + clusterSize - start);
-            const padded =
-              start === 0 ? new Uint8Array(clusterSize) : Uint8Array.from(await device.read(place, clusterSize));
-            padded.set(piece, start);
-            await device.writeAt(place, padded);
-            done += piece.length;
-          }
+          const part = Math.min(row * clusterSize - within, content.size - position);
+          const place = placeOf(clusters[index]!);
+          const padded = new Uint8Array(Math.ceil((within + part) / clusterSize) * clusterSize);
+          if (within > 0) padded.set(await device.read(place, clusterSize));
+          padded.set(await content.read(position, part), within);
+          await device.writeAt(place, padded);
           position += part;
           onProgress?.(part);
         }

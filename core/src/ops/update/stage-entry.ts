@@ -7,12 +7,20 @@ import { IntegrityError, isAshlarError } from "../../errors/index.ts";
 import type { ClosableSource, Descriptor } from "../../formats/oci/index.ts";
 import { openPe } from "../../formats/pe/index.ts";
 import { assertDigest, type Digest } from "../../hash/index.ts";
-import { type Source, sliceSource } from "../../source/index.ts";
+import { type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import { readUki } from "../disk/disk.ts";
 import { digestSource } from "../release/describe.ts";
 import { stemOf } from "../release/identity.ts";
 import type { Release } from "../release/release.ts";
-import { type BootEntry, ENTRY_FOLDER, type EntryName, readBootEntries } from "./boot-entries.ts";
+import {
+  type BootEntry,
+  chosenEntry,
+  compareEntries,
+  ENTRY_FOLDER,
+  type EntryName,
+  formatEntryName,
+  readBootEntries,
+} from "./boot-entries.ts";
 import type { ContentEnvironment, ReleaseContent } from "./content.ts";
 import type { EspFiles } from "./esp-files.ts";
 import type { System } from "./system.ts";
@@ -194,6 +202,31 @@ function sized(source: Source, { name, size }: Artifact): Source {
 /** Gives the UKI that {@link writeUki} wrote its name. */
 export async function nameUki(esp: EspFiles, uki: Artifact, name: string): Promise<void> {
   await renameEntries(esp, [{ from: temporaryName(uki), to: name }]);
+}
+
+/**
+ * Removes files of {@link ENTRY_FOLDER}. An entry that would be started before one of the running release, as when somebody chose
+ * an older one in the menu, first gets no tries left: a power cut may leave its name without its content.
+ */
+export async function removeEntries(
+  esp: EspFiles,
+  names: readonly string[],
+  running: string,
+  options: ReadOptions,
+): Promise<void> {
+  if (names.length === 0) return;
+  const { entries } = await readBootEntries(esp, options);
+  const own = chosenEntry(entries.filter(({ rootHash }) => rootHash === running));
+  for (const name of names) {
+    const entry = entries.find((one) => one.name === name);
+    if (entry === undefined || own === undefined || compareEntries(entry, own) > 0) continue;
+    const behind = formatEntryName({ stem: entry.stem, counter: { left: 0, done: 0 } });
+    if (behind !== name) await renameEntries(esp, [{ from: name, to: behind }]);
+    await esp.remove(`${ENTRY_FOLDER}/${behind}`);
+  }
+  const left = new Set((await esp.list(ENTRY_FOLDER)).map(({ name }) => name));
+  for (const name of names) if (left.has(name)) await esp.remove(`${ENTRY_FOLDER}/${name}`);
+  await esp.flush();
 }
 
 /** One after the other, each on the medium before the next. */

@@ -24,7 +24,16 @@ import type { Machine, Staged, StageOptions } from "./machine.ts";
 import { openSlotRoot } from "./slot-root.ts";
 import { markFilled, markFree } from "./slot-table.ts";
 import { type RunningSlot, readSlots, runningSlot, type Slot } from "./slots.ts";
-import { findUki, freeStem, leftovers, nameUki, renameEntries, writeUki, writtenBefore } from "./stage-entry.ts";
+import {
+  findUki,
+  freeStem,
+  leftovers,
+  nameUki,
+  removeEntries,
+  renameEntries,
+  writeUki,
+  writtenBefore,
+} from "./stage-entry.ts";
 import { assertSystem, type System } from "./system.ts";
 
 const DEFAULT_TRIES = 3;
@@ -233,8 +242,7 @@ async function fillSlot(
   let fetched = 0;
   if (!isWhole) {
     onStep?.("invalidate");
-    for (const name of obsolete) await esp.remove(`${ENTRY_FOLDER}/${name}`);
-    await esp.flush();
+    await removeEntries(esp, obsolete, machine.running, { signal });
     await markFree(device, inactive, architecture, system.imageId, environment.hashes);
 
     onStep?.("blocks");
@@ -323,8 +331,7 @@ async function stageEntry(
   const { wanted, before, after } = planOrder({ ...stage, found, present, obsolete }, machine, options);
   const leftover = (await leftovers(esp, system.uki)).map(({ name }) => name);
   if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0) options.onStep?.("entry");
-  for (const name of [...obsolete, ...leftover]) await esp.remove(`${ENTRY_FOLDER}/${name}`);
-  if (obsolete.length + leftover.length > 0) await esp.flush();
+  await removeEntries(esp, [...obsolete, ...leftover], machine.running, environment);
   const fetched = present === undefined ? await writeUki(content, system, esp, environment) : 0;
   if (options.hold === true && present?.name !== wanted.name)
     return { name: wanted.name, isNew: present === undefined, held: true, fetched };
