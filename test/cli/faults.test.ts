@@ -18,14 +18,21 @@ import {
   openArtifacts,
 } from "../../core/src/node/index.ts";
 import { buildSystem } from "../../core/src/ops/build/index.ts";
-import { type Input, parseReference, readInput } from "../../core/src/ops/image/index.ts";
+import { type Input, type OpenContentStore, parseReference, readInput } from "../../core/src/ops/image/index.ts";
 import { type ArtifactStore, type Compressors, type Environment, silentReporter } from "../../core/src/ops/index.ts";
-import { sealContent } from "../../core/src/ops/seal/index.ts";
+import {
+  type Landing,
+  openContentLanding,
+  type SealContentOptions,
+  sealContent,
+} from "../../core/src/ops/seal/index.ts";
 import type { ScratchSpace } from "../../core/src/source/index.ts";
 import { type Directory, directory, type Node, regularFile } from "../../core/src/tree/index.ts";
 import { debianLayout } from "../support/debian.ts";
+import type { ImageInput } from "../support/oci.ts";
 import { filePrototype, type Method, type Wrap, watchWrites } from "../support/points.ts";
-import { digests, SAMPLE_ARTIFACTS, sampleLayout, workFolder } from "../support/samples.ts";
+import { digests, SAMPLE_ARTIFACTS, SAMPLE_ENTRIES, sampleLayout, workFolder } from "../support/samples.ts";
+import { type TarEntry, tarBytes } from "../support/tar.ts";
 
 const isLong = process.env["ASHLAR_LONG"] === "true";
 
@@ -147,15 +154,15 @@ interface Workshop {
 async function inWorkshop(
   output: string,
   work: (workshop: Workshop) => Promise<unknown>,
-  read: (scratch: ScratchSpace) => Promise<Input>,
+  read: (scratch: ScratchSpace, workshop: Omit<Workshop, "input">) => Promise<Input>,
   lent: Pick<Environment, "blockHasher" | "compressors">,
 ): Promise<void> {
   const artifacts = await openArtifacts(output, { overwrite: false });
   let input: Input | undefined;
   try {
     const scratch = fileScratch(output);
-    input = await read(scratch);
     const environment = { hashes: nodeHashes, scratch, reporter: silentReporter, ...lent };
+    input = await read(scratch, { artifacts, environment });
     await work({ input, artifacts, environment });
   } finally {
     await input?.dispose();
@@ -163,46 +170,67 @@ async function inWorkshop(
   }
 }
 
-const readLayout = (path: string, scratch: ScratchSpace): Promise<Input> =>
+const readLayout = (path: string, scratch: ScratchSpace, openStore?: OpenContentStore): Promise<Input> =>
   readInput(parseReference(`oci:${path}`), {
     hashes: nodeHashes,
     files: nodeFiles,
     scratch,
     decompressors: nodeDecompressors,
     reporter: silentReporter,
+    openStore,
   });
 
-test("seal: a full and a broken device at every point", async (t) => {
-  const folder = workFolder(t);
-  const output = join(folder, "out");
-  mkdirSync(output);
-  const layout = await sampleLayout(join(folder, "layout"));
-  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors };
-  const seal = ({ input, artifacts, environment }: Workshop) =>
-    sealContent({ ...input, inputs: [] }, { algorithm: "sha256", tails: "blocks" }, artifacts, environment);
-  await injectFaults({
-    name: "seal",
-    directory: output,
-    run: () => inWorkshop(output, seal, (scratch) => readLayout(layout.directory, scratch), lent),
-    choose: (points) => Array.from({ length: points }, (_, i) => i),
-    again: "each",
+/** As the command does: contents go straight into the image, as far as they can stay there. */
+function sealLayout(path: string, output: string): Promise<void> {
+  const options: SealContentOptions = { algorithm: "sha256", tails: "blocks" };
+  let landing: Landing | undefined;
+  return inWorkshop(
+    output,
+    ({ input, artifacts, environment }) =>
+      sealContent({ ...input, inputs: [], landing }, options, artifacts, environment),
+    (scratch, { artifacts, environment }) =>
+      readLayout(path, scratch, async (labels) => {
+        landing = await openContentLanding(labels, options, artifacts, environment);
+        return landing;
+      }),
+    { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors },
+  );
+}
+
+/** Files in the order of their paths, so that all of them stay where they land. */
+const ORDERED: Partial<ImageInput> = {
+  layers: [{ tar: tarBytes(["closed/inside", "etc/motd", "sparse", "usr/bin/tool"].map(sampleEntry)) }],
+};
+
+function sampleEntry(name: string): TarEntry {
+  return SAMPLE_ENTRIES.find((entry) => entry.name === name)!; // it is in that list
+}
+
+for (const [name, image] of [
+  ["seal", {}],
+  ["seal in the order of paths", ORDERED],
+] as const)
+  test(`${name}: a full and a broken device at every point`, async (t) => {
+    const folder = workFolder(t);
+    const output = join(folder, "out");
+    mkdirSync(output);
+    const layout = await sampleLayout(join(folder, "layout"), image);
+    await injectFaults({
+      name,
+      directory: output,
+      run: () => sealLayout(layout.directory, output),
+      choose: (points) => Array.from({ length: points }, (_, i) => i),
+      again: "each",
+    });
   });
-});
 
 test("seal: a device that takes a part of every write gets the same bytes", async (t) => {
   const folder = workFolder(t);
   const output = join(folder, "out");
   mkdirSync(output);
   const layout = await sampleLayout(join(folder, "layout"));
-  const lent = { blockHasher: inlineBlockHasher(nodeHashes), compressors: nodeCompressors };
   async function seal(): Promise<Record<string, string>> {
-    const options = { algorithm: "sha256", tails: "blocks" } as const;
-    await inWorkshop(
-      output,
-      ({ input, artifacts, environment }) => sealContent({ ...input, inputs: [] }, options, artifacts, environment),
-      (scratch) => readLayout(layout.directory, scratch),
-      lent,
-    );
+    await sealLayout(layout.directory, output);
     const found = digests(output);
     for (const name of SAMPLE_ARTIFACTS) rmSync(join(output, name));
     return found;

@@ -28,8 +28,9 @@ export function memoryArtifacts(left: Map<string, Uint8Array> = new Map()): Memo
         return {
           size,
           read: (offset, length) => {
-            sink.setSize(size);
-            return bytesSource(sink.bytes().subarray(0, size)).read(offset, length);
+            const bytes = new Uint8Array(size);
+            bytes.set(sink.bytes().subarray(0, size));
+            return bytesSource(bytes).read(offset, length);
           },
         };
       },

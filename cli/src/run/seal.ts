@@ -1,4 +1,4 @@
-import { sealContent } from "@ashlar/core/ops/seal";
+import { openContentLanding, type SealContentOptions, sealContent } from "@ashlar/core/ops/seal";
 import type { SealFlags } from "../commands/seal.ts";
 import { printMade } from "../output/release.ts";
 import { inSession } from "./session.ts";
@@ -6,20 +6,28 @@ import { inWorkshop } from "./tools.ts";
 
 export function runSeal(flags: SealFlags, reference: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const made = await inWorkshop(reference, flags, session, ({ input, inputs, clamp, artifacts, environment }) =>
-      sealContent(
-        {
-          tree: input.tree,
-          architecture: input.architecture,
-          created: input.created,
-          labels: input.labels,
-          inputs,
-          dispose: input.dispose,
-        },
-        { ...flags, clamp, algorithm: flags.hash },
-        artifacts,
-        environment,
-      ),
+    const optionsOf = (clamp: bigint | undefined): SealContentOptions => ({ ...flags, clamp, algorithm: flags.hash });
+    const made = await inWorkshop(
+      reference,
+      flags,
+      session,
+      ({ input, inputs, clamp, artifacts, environment, landing }) =>
+        sealContent(
+          {
+            tree: input.tree,
+            architecture: input.architecture,
+            created: input.created,
+            labels: input.labels,
+            inputs,
+            landing,
+            dispose: input.dispose,
+          },
+          optionsOf(clamp),
+          artifacts,
+          environment,
+        ),
+      (labels, { clamp, artifacts, environment }) =>
+        openContentLanding(labels, optionsOf(clamp), artifacts, environment),
     );
     printMade(session, flags, "ashlar.seal/v1", made);
   });

@@ -16,6 +16,7 @@ import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
 import type { Release } from "@ashlar/core/ops/release";
+import type { Landing } from "@ashlar/core/ops/seal";
 import type { ScratchSpace } from "@ashlar/core/source";
 import type { InputFlags } from "../commands/flags.ts";
 import type { SourceTrustFlags } from "../commands/trust-flags.ts";
@@ -66,7 +67,15 @@ export interface Workshop {
   readonly clamp: bigint | undefined;
   readonly artifacts: ArtifactStore;
   readonly environment: Environment;
+  /** What `land` opened for the contents of the input. */
+  readonly landing: Landing | undefined;
 }
+
+/** Opens a place for the contents of the input where they can stay, before they are read. */
+export type Land = (
+  labels: Readonly<Record<string, string>>,
+  workshop: Pick<Workshop, "clamp" | "artifacts" | "environment">,
+) => Promise<Landing | undefined>;
 
 /** Whom the flags say to trust; what checks signatures is loaded where somebody asks for it. */
 async function requestedAdmission(flags: SourceTrustFlags, session: Session): Promise<Admission | undefined> {
@@ -103,6 +112,7 @@ export async function inWorkshop<T>(
   flags: InputFlags & SourceTrustFlags & { readonly tools?: string | undefined; readonly agent?: string | undefined },
   session: Session,
   work: (workshop: Workshop) => Promise<T>,
+  land?: Land,
 ): Promise<T> {
   const clamp = requestedClamp(flags);
   const { reporter, signal } = session;
@@ -132,18 +142,6 @@ export async function inWorkshop<T>(
   const read: Input[] = [];
   let agent: Agent | undefined;
   try {
-    for (const given of references) read.push(await readInput(given, reading, { platform }));
-    const [input, tools] = read as [Input, Input | undefined];
-    const inputs: Release["inputs"] = [];
-    if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });
-    if (tools?.digest !== undefined) inputs.push({ name: "tools", digest: tools.digest });
-    if (flags.agent !== undefined) {
-      const { architecture } = input;
-      const own = platform ?? (architecture === undefined ? undefined : { os: "linux", architecture });
-      agent = await (await import("./agent.ts")).readAgent(flags.agent, reading, { platform: own });
-      inputs.push({ name: AGENT_INPUT, digest: agent.digest });
-    }
-    const artifacts = await openOutput();
     await using hasher = blockHasher(flags.workers);
     await using clusterEncoder = createClusterEncoder({ workers: encodersOf(flags.workers) });
     const environment: Environment = {
@@ -155,7 +153,25 @@ export async function inWorkshop<T>(
       reporter,
       signal,
     };
-    return await work({ input, tools, agent, inputs, clamp, artifacts, environment });
+    let landing: Landing | undefined;
+    const openStore = async (labels: Readonly<Record<string, string>>) => {
+      landing = await land?.(labels, { clamp, artifacts: await openOutput(), environment });
+      return landing;
+    };
+    for (const [index, given] of references.entries())
+      read.push(await readInput(given, index === 0 ? { ...reading, openStore } : reading, { platform }));
+    const [input, tools] = read as [Input, Input | undefined];
+    const inputs: Release["inputs"] = [];
+    if (input.digest !== undefined) inputs.push({ name: "image", digest: input.digest });
+    if (tools?.digest !== undefined) inputs.push({ name: "tools", digest: tools.digest });
+    if (flags.agent !== undefined) {
+      const { architecture } = input;
+      const own = platform ?? (architecture === undefined ? undefined : { os: "linux", architecture });
+      agent = await (await import("./agent.ts")).readAgent(flags.agent, reading, { platform: own });
+      inputs.push({ name: AGENT_INPUT, digest: agent.digest });
+    }
+    const artifacts = await openOutput();
+    return await work({ input, tools, agent, inputs, clamp, artifacts, environment, landing });
   } finally {
     for (const { dispose } of read) await dispose();
     await agent?.dispose();

@@ -6,6 +6,5 @@ export {
   type Placement,
   streamStart,
 } from "./decompressor.ts";
-export type { FrameMaker } from "./frame-clusters.ts";
-export * from "./piece-encoder.ts";
+export * from "./lz4-encoder.ts";
 export { pureDecompressor } from "./pure.ts";

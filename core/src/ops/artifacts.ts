@@ -2,6 +2,7 @@
 import { passingChunksOf, type RandomSink, type ReadOptions, type Source } from "../source/index.ts";
 
 export interface Artifact extends RandomSink {
+  /** What is cut off is gone: where the artifact grows again it reads as zero. */
   setSize(size: number): Promise<void>;
   /** What was written so far, `size` bytes of it. */
   source(size: number): Source;

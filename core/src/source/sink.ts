@@ -62,7 +62,12 @@ export function memorySink(): RandomSink & { bytes(): Uint8Array<ArrayBuffer>; s
       reserve(offset + bytes.length);
       buffer.set(bytes, offset);
     },
-    setSize: reserve,
+    setSize(wanted) {
+      if (wanted < size) {
+        buffer.fill(0, wanted, size);
+        size = wanted;
+      } else reserve(wanted);
+    },
     bytes: () => buffer.slice(0, size),
   };
 }

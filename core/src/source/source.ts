@@ -57,11 +57,16 @@ export function sliceSource(source: Source, start: number, size = source.size - 
   return source.readInto === undefined ? new Window(source, start, size) : new FillingWindow(source, start, size);
 }
 
+/** What {@link sliceSource} made `source` from; undefined for any other source. */
+export function windowOf(source: Source): { readonly source: Source; readonly start: number } | undefined {
+  return source instanceof Window ? source : undefined;
+}
+
 /** A class, since a tree has one for each of its files: a third of the memory of closures. */
 class Window implements Source {
   readonly size: number;
-  protected readonly source: Source;
-  protected readonly start: number;
+  readonly source: Source;
+  readonly start: number;
 
   constructor(source: Source, start: number, size: number) {
     this.source = source;

@@ -24,6 +24,21 @@ export function joinPath(directory: ByteString, name: ByteString): ByteString {
   return (directory === "" ? name : `${directory}/${name}`) as ByteString;
 }
 
+/** Which of two different paths comes first in canonical order: below 0 where it is `a`. */
+export function comparePaths(a: ByteString, b: ByteString): number {
+  const end = Math.min(a.length, b.length);
+  for (let at = 0; at < end; at++) {
+    const left = a.charCodeAt(at);
+    const right = b.charCodeAt(at);
+    if (left === right) continue;
+    // A name that has ended comes before every longer one, whatever byte that goes on with.
+    return left === SLASH ? -1 : right === SLASH ? 1 : left - right;
+  }
+  return a.length - b.length;
+}
+
+const SLASH = 0x2f;
+
 /** The entries of a directory by name, in byte order. */
 export function sortedEntries(directory: Directory): [ByteString, Node][] {
   return [...directory.entries].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));

@@ -1,7 +1,9 @@
 /** Second step of writing: file contents into whole blocks, strictly forward, in canonical order. */
 import { alignUp } from "../../bytes/index.ts";
+import { type Source, windowOf } from "../../source/index.ts";
 import type { BlockWriter } from "./blocks.ts";
 import type { CompressedExtent } from "./compress-map.ts";
+import { headSize } from "./format.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
 import { type DoneRead, fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
@@ -45,6 +47,34 @@ export async function storeData(table: InodeTable, writer: BlockWriter, options:
     onStored?.(read.length);
   }
   return extents;
+}
+
+/** File data that stands in the sink already, from the first block behind the head on. */
+export interface StoredData {
+  /** What contents are windows of, by the offsets of the image. */
+  readonly source: Source;
+  /** What wrote it, and goes on behind it. */
+  readonly writer: BlockWriter;
+}
+
+/** Where every file's blocks are, if they all stand in `stored`, each where it belongs and nothing else between them. */
+export function findStored(
+  table: InodeTable,
+  { source, writer }: StoredData,
+  options: StoreOptions,
+): Extents | undefined {
+  const { blockSize } = options;
+  const firstBlock = Math.ceil(headSize(blockSize) / blockSize);
+  const extents = placeData(table, firstBlock, options);
+  let end = firstBlock;
+  for (const [i, { node }] of table.inodes.entries()) {
+    if (node.type !== "file" || node.content.size === 0) continue;
+    const { kind, startBlock } = extents[i]!; // a file has one
+    const window = windowOf(node.content);
+    if (kind !== "plain" || window?.source !== source || window.start !== startBlock * blockSize) return undefined;
+    end = startBlock + Math.ceil(node.content.size / blockSize);
+  }
+  return end * blockSize === writer.position ? extents : undefined;
 }
 
 /** Straight into the writer's buffer where the source can do that. */

@@ -9,7 +9,7 @@ import type { Directory } from "../../tree/index.ts";
 import { blockWriter } from "./blocks.ts";
 import { type Compression, storeCompressed } from "./compress.ts";
 import { featuresOf } from "./compress-features.ts";
-import { storeData } from "./data.ts";
+import { type Extents, findStored, type StoredData, storeData } from "./data.ts";
 import { emitMetadata, encodeHead, encodeSuperblock } from "./emit.ts";
 import { headSize } from "./format.ts";
 import { listInodes } from "./inodes.ts";
@@ -33,6 +33,12 @@ export interface WriteErofsOptions {
    * all but the head, followed by these bytes.
    */
   readonly uuid?: Uint8Array | ((superblockWithoutUuid: Uint8Array, size: number) => Promise<Uint8Array>) | undefined;
+  /**
+   * Data that was written into the sink before, plain and in whole blocks. Where a file of the tree has to be elsewhere,
+   * `withdraw` is called: it takes everything out of the sink, keeps the contents readable and gives the sink as it was
+   * at first. Needs a `uuid`.
+   */
+  readonly stored?: (StoredData & { withdraw(): Promise<RandomSink> }) | undefined;
   /** For the default uuid, and to find equal files where contents are compressed. Default: {@link pureHashes}, which is slow. */
   readonly hashes?: Hashes | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -84,19 +90,22 @@ export async function writeErofs(
   };
   onProgress?.(0, table.contentSize);
 
+  const { compression, stored } = options;
+  if (stored !== undefined && options.uuid === undefined)
+    throw new TypeError("data that is stored before is not part of the default uuid");
+  const storing = { blockSize, tails, signal, onStored };
+  const found = stored && compression === undefined ? findStored(table, stored, storing) : undefined;
+  const target = stored === undefined || found !== undefined ? sink : await stored.withdraw();
   const hasher = options.uuid === undefined ? (options.hashes ?? pureHashes).create("sha256") : undefined;
   const observed: RandomSink = {
     writeAt(offset, bytes) {
       hasher?.update(bytes);
-      return sink.writeAt(offset, bytes);
+      return target.writeAt(offset, bytes);
     },
   };
-  const writer = blockWriter(observed, headSize(blockSize), { blockSize, signal });
-  const storing = { blockSize, tails, signal, onStored };
-  const { compression } = options;
-  const extents = await (compression === undefined
-    ? storeData(table, writer, storing)
-    : storeCompressed(table, writer, { ...storing, compression, hashes: options.hashes ?? pureHashes }));
+  const writer =
+    stored && found !== undefined ? stored.writer : blockWriter(observed, headSize(blockSize), { blockSize, signal });
+  const extents = await store();
   const features = compression && featuresOf(compression, blockSize);
   const plan = planMetadata(table, extents, { metaBlock: writer.position / blockSize, blockSize });
   await emitMetadata(plan, writer, { signal, onStored });
@@ -106,7 +115,7 @@ export async function writeErofs(
     options.uuid,
     encodeSuperblock(plan, { volumeName, features, uuid: new Uint8Array(16) }),
   );
-  await sink.writeAt(0, encodeHead(encodeSuperblock(plan, { volumeName, features, uuid }), blockSize));
+  await target.writeAt(0, encodeHead(encodeSuperblock(plan, { volumeName, features, uuid }), blockSize));
   return {
     size: plan.blockCount * blockSize,
     blockSize,
@@ -116,6 +125,15 @@ export async function writeErofs(
     contentSize: table.contentSize,
     metaBlock: plan.metaBlock,
   };
+
+  async function store(): Promise<Extents> {
+    if (found === undefined)
+      return compression === undefined
+        ? storeData(table, writer, storing)
+        : storeCompressed(table, writer, { ...storing, compression, hashes: options.hashes ?? pureHashes });
+    onStored(table.contentSize);
+    return found;
+  }
 
   async function chooseUuid(choice: WriteErofsOptions["uuid"], superblock: Uint8Array): Promise<Uint8Array> {
     if (typeof choice === "function") return choice(superblock, plan.blockCount * blockSize);

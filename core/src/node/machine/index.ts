@@ -1,4 +1,3 @@
 export { GENERATIONS, openGenerations } from "./etc-generations.ts";
-export { healthHost } from "./health.ts";
 export { thisMachine } from "./host.ts";
 export { recordFiles } from "./record-files.ts";

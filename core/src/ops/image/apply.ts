@@ -40,10 +40,10 @@ const IMPLICIT_DIRECTORY_MODE = 0o755;
  * Changes `root`. Errors: FormatError `dangling-hardlink`, `hardlink-to-directory`, `symlink-loop`, `link-escapes`,
  * `too-deep`.
  */
-export function applyLayer(root: Directory, { entries, what, uncompressed }: LayerDiff): void {
+export function applyLayer(root: Directory, { entries, what, contents }: LayerDiff): void {
   const removed = applyWhiteouts(root, entries, what);
   for (const entry of entries) {
-    if (entry.kind === "node") putEntry(root, entry, what, uncompressed);
+    if (entry.kind === "node") putEntry(root, entry, what, contents);
     else if (entry.kind === "link") putLink(root, entry, what, removed);
   }
 }
@@ -75,7 +75,7 @@ function applyWhiteouts(root: Directory, entries: readonly LayerEntry[], what: s
   return removed;
 }
 
-function putEntry(root: Directory, { path, entry }: LayerEntry, what: string, uncompressed: Source): void {
+function putEntry(root: Directory, { path, entry }: LayerEntry, what: string, contents: Source): void {
   const names = splitPath(path);
   const name = names.pop();
   const values = attributesOf(entry);
@@ -85,7 +85,7 @@ function putEntry(root: Directory, { path, entry }: LayerEntry, what: string, un
   }
   const parent = walkOrMake(root, names, { entry, what });
   if (entry.type !== "directory") {
-    parent.entries.set(name, makeLeaf(entry, values, uncompressed));
+    parent.entries.set(name, makeLeaf(entry, values, contents));
     return;
   }
   const there = parent.entries.get(name);
@@ -198,10 +198,10 @@ export function withoutHostXattrs(xattrs: Xattrs): Xattrs {
   return [...xattrs.keys()].some(isHostXattr) ? new Map([...xattrs].filter(([name]) => !isHostXattr(name))) : xattrs;
 }
 
-function makeLeaf(entry: TarEntry, values: Attributes, uncompressed: Source): Leaf {
+function makeLeaf(entry: TarEntry, values: Attributes, contents: Source): Leaf {
   switch (entry.type) {
     case "file":
-      return regularFile(values, contentOf(entry, uncompressed));
+      return regularFile(values, contentOf(entry, contents));
     case "symlink":
       return symlink(values, entry.linkTarget);
     case "character":
@@ -215,12 +215,12 @@ function makeLeaf(entry: TarEntry, values: Attributes, uncompressed: Source): Le
   }
 }
 
-function contentOf({ size, storedSize, contentOffset, segments }: TarEntry, uncompressed: Source): Source {
+function contentOf({ size, storedSize, contentOffset, segments }: TarEntry, contents: Source): Source {
   if (size === 0) return emptySource;
-  if (segments === undefined) return sliceSource(uncompressed, contentOffset, storedSize);
+  if (segments === undefined) return sliceSource(contents, contentOffset, storedSize);
   let stored = contentOffset;
   const pieces = segments.map((segment) => {
-    const source = sliceSource(uncompressed, stored, segment.size);
+    const source = sliceSource(contents, stored, segment.size);
     stored += segment.size;
     return { at: segment.offset, source };
   });

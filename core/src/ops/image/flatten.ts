@@ -6,13 +6,26 @@ import type { ScratchSpace } from "../../source/index.ts";
 import { attributes, type Directory, directory } from "../../tree/index.ts";
 import { type Reporter, silentReporter } from "../report.ts";
 import { applyLayer } from "./apply.ts";
-import { type Allowance, type Decompressors, type LayerDiff, readLayer, tooLarge, type Usage } from "./layer.ts";
+import {
+  type Allowance,
+  type ContentStore,
+  type Decompressors,
+  type LayerDiff,
+  readLayer,
+  tooLarge,
+  type Usage,
+} from "./layer.ts";
 import type { Image } from "./open.ts";
+
+/** @param labels of the image */
+export type OpenContentStore = (labels: Readonly<Record<string, string>>) => Promise<ContentStore | undefined>;
 
 export interface FlattenEnvironment {
   readonly hashes: Hashes;
   readonly scratch: ScratchSpace;
   readonly decompressors: Decompressors;
+  /** For the contents of an image that has one layer. Without it, or where it gives none, they go to scratch space. */
+  readonly openStore?: OpenContentStore | undefined;
   readonly reporter?: Reporter | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -66,6 +79,7 @@ export async function flatten(
   async function dispose(): Promise<void> {
     for (const scratch of scratches.splice(0)) await scratch.dispose();
   }
+  const store = image.layers.length === 1 ? await environment.openStore?.(image.config.labels) : undefined;
   const total = image.layers.reduce((sum, { size }) => sum + size, 0);
   const task = (environment.reporter ?? silentReporter).start("read layers", total);
   const others = new AbortController();
@@ -104,10 +118,11 @@ export async function flatten(
     const read = readLayer(image.store, layer, index + 1, environment, allowance, {
       signal,
       onProgress: (bytes) => task.advance(bytes),
+      store,
     });
     const outcome = read.then(
       (diff) => {
-        scratches.push(diff.uncompressed);
+        scratches.push(diff.contents);
         return { diff };
       },
       (error: unknown) => ({ error }),

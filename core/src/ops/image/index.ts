@@ -1,7 +1,14 @@
 export { isHostXattr } from "./apply.ts";
 export { openArchiveTree } from "./archive.ts";
 export { createdOf } from "./created.ts";
-export { type FlatImage, type FlattenEnvironment, type FlattenOptions, flatten } from "./flatten.ts";
+export type { LayerEntry } from "./entries.ts";
+export {
+  type FlatImage,
+  type FlattenEnvironment,
+  type FlattenOptions,
+  flatten,
+  type OpenContentStore,
+} from "./flatten.ts";
 export {
   architectureOfElf,
   architectureOfTree,
@@ -14,7 +21,7 @@ export {
   type InputOptions,
   readInput,
 } from "./input.ts";
-export type { Decompressors } from "./layer.ts";
+export type { ContentStore, Decompressors } from "./layer.ts";
 export {
   type Admission,
   type Candidate,

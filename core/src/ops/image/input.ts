@@ -198,7 +198,7 @@ async function readTarInput(path: string, environment: InputEnvironment, options
   };
   const stream = await files.openStream(path);
   const task = reporter.start("read the archive", stream.size);
-  const uncompressed = await environment.scratch.create();
+  const contents = (await environment.openStore?.({})) ?? (await environment.scratch.create());
   try {
     const { start, chunks } = await peek(counted(stream.chunks({ signal }), (size) => task.advance(size)));
     const compression = compressionOf(start);
@@ -209,11 +209,11 @@ async function readTarInput(path: string, environment: InputEnvironment, options
       );
     const { entries, digest, end } = await readTarStream(
       decompress(chunks, compression, name, environment.decompressors),
-      { what: name, limit, diffHash: hashes.create("sha256"), uncompressed, allowance, isArchive: true, signal },
+      { what: name, limit, diffHash: hashes.create("sha256"), contents, allowance, isArchive: true, signal },
     );
     end();
     const tree = directory(attributes(0o755));
-    applyLayer(tree, { what: name, entries, uncompressed });
+    applyLayer(tree, { what: name, entries, contents });
     return {
       name,
       tree,
@@ -221,10 +221,10 @@ async function readTarInput(path: string, environment: InputEnvironment, options
       created: undefined,
       labels: {},
       digest: formatDigest("sha256", digest),
-      dispose: () => uncompressed.dispose(),
+      dispose: () => contents.dispose(),
     };
   } catch (error) {
-    await uncompressed.dispose();
+    await contents.dispose();
     throw error;
   } finally {
     task.end();

@@ -6,7 +6,7 @@ import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.t
 import { type BlobStore, type Compression, verifiedLength } from "../../formats/oci/index.ts";
 import { tarParser } from "../../formats/tar/index.ts";
 import { assertDigest, digestAlgorithm, formatDigest, type Hasher, type Hashes } from "../../hash/index.ts";
-import type { Scratch, ScratchSpace } from "../../source/index.ts";
+import type { Scratch, ScratchSpace, Source } from "../../source/index.ts";
 import { classifyEntry, classifyPlainEntry, type LayerEntry } from "./entries.ts";
 import type { ImageLayer } from "./open.ts";
 
@@ -47,19 +47,33 @@ export interface Allowance {
 const MAX_RATIO = 1032;
 const RATIO_ALLOWANCE = 1024 ** 3; // bytes
 
+/**
+ * Takes the contents of a layer's files one by one, in the order of the layer, and is what they are read from afterwards.
+ * In place of a scratch file that takes the layer as it is.
+ */
+export interface ContentStore extends Source {
+  /** The next entry; its content, as the layer stores it, is what is appended up to the next one. Gives its place. */
+  place(entry: LayerEntry): Promise<number> | number;
+  /** Copies `bytes`. */
+  append(bytes: Uint8Array): Promise<void> | undefined;
+  dispose(): Promise<void>;
+}
+
 export interface LayerDiff {
   /** Names the layer in errors. */
   readonly what: string;
   /** In the order of the layer. */
   readonly entries: readonly LayerEntry[];
-  /** The uncompressed layer, headers and all; content is found by `contentOffset`. */
-  readonly uncompressed: Scratch;
+  /** Content is found here by `contentOffset`. */
+  readonly contents: Source & { dispose(): Promise<void> };
 }
 
 export interface ReadLayerOptions {
   readonly signal?: AbortSignal | undefined;
   /** Compressed bytes that have just been read. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
+  /** Takes the contents; is disposed of as a scratch file would be. Default: a scratch file that has the layer as it is. */
+  readonly store?: ContentStore | undefined;
 }
 
 export interface ReadLayerEnvironment {
@@ -82,12 +96,12 @@ export async function readLayer(
   options: ReadLayerOptions = {},
 ): Promise<LayerDiff> {
   const what = `layer ${number} (${layer.digest})`;
-  const uncompressed = await environment.scratch.create();
+  const contents = options.store ?? (await environment.scratch.create());
   try {
-    const entries = await readEntries(store, layer, what, environment, allowance, uncompressed, options);
-    return { what, entries, uncompressed };
+    const entries = await readEntries(store, layer, what, environment, allowance, contents, options);
+    return { what, entries, contents };
   } catch (error) {
-    await uncompressed.dispose();
+    await contents.dispose();
     // Broken bytes are first of all not the promised ones; only a blob that is what it should be is a bad layer.
     if (error instanceof FormatError && layer.verifiedBy === "digest")
       await verifyBlob(store, layer, what, environment.hashes, error, options);
@@ -101,7 +115,7 @@ async function readEntries(
   what: string,
   { hashes, decompressors }: ReadLayerEnvironment,
   allowance: Allowance,
-  uncompressed: Scratch,
+  contents: Scratch | ContentStore,
   options: ReadLayerOptions,
 ): Promise<LayerEntry[]> {
   const algorithm = digestAlgorithm(layer.digest);
@@ -123,7 +137,7 @@ async function readEntries(
     }
     const chunks = decompress(hashed(), layer.compression, what, decompressors);
     const diffHash = hashes.create(diffAlgorithm);
-    read = await readTarStream(chunks, { what, limit, diffHash, uncompressed, allowance, signal: options.signal });
+    read = await readTarStream(chunks, { what, limit, diffHash, contents, allowance, signal: options.signal });
   } finally {
     await blob.close();
   }
@@ -145,8 +159,8 @@ export interface TarStreamOptions {
   /** Most uncompressed bytes. */
   readonly limit: number;
   readonly diffHash: Hasher;
-  /** Takes the archive as it is. */
-  readonly uncompressed: Scratch;
+  /** Takes the archive as it is, or its contents one by one. */
+  readonly contents: Scratch | ContentStore;
   readonly allowance: Allowance;
   /** A plain archive, with no whiteouts and an end of its own. Default: false. */
   readonly isArchive?: boolean;
@@ -155,33 +169,45 @@ export interface TarStreamOptions {
 
 /** An uncompressed archive to its last byte. What is returned is worth nothing before the digest was compared. */
 export async function readTarStream(chunks: AsyncIterable<Uint8Array>, options: TarStreamOptions) {
-  const { what, limit, diffHash, uncompressed, allowance, isArchive = false, signal } = options;
+  const { what, limit, diffHash, contents, allowance, isArchive = false, signal } = options;
   const { used } = allowance;
   const classify = isArchive ? classifyPlainEntry : classifyEntry;
   const parser = tarParser({ what, allowMissingEnd: !isArchive }); // a diffID says that nothing is missing
+  const store = "place" in contents ? contents : undefined;
   const entries: LayerEntry[] = [];
+  let isWanted = false; // the content that the parser gives out
   let size = 0;
   for await (const chunk of chunks) {
     signal?.throwIfAborted();
     size += chunk.length;
     if (size > limit) throw tooLarge(what, `unpacks to more than ${limit} bytes`, limit);
     used.uncompressedBytes += chunk.length;
-    const appended = uncompressed.append(chunk);
-    appended.catch(() => {}); // awaited below; what is thrown before that comes first
+    const appended = store === undefined ? contents.append(chunk) : undefined;
+    appended?.catch(() => {}); // awaited below; what is thrown before that comes first
     diffHash.update(chunk);
     parser.push(chunk);
     for (let event = parser.next(); event !== undefined; event = parser.next()) {
-      if (event.kind !== "entry") continue;
+      if (event.kind === "data") {
+        const stored = isWanted ? store?.append(event.bytes) : undefined;
+        if (stored !== undefined) await stored;
+        continue;
+      }
       used.entries++;
       used.contentBytes += event.entry.size;
       const classified = classify(event.entry, what);
-      if (classified !== undefined) entries.push(classified);
+      isWanted = classified !== undefined;
+      if (classified !== undefined) entries.push(store === undefined ? classified : await placed(store, classified));
     }
-    await appended;
+    if (appended !== undefined) await appended;
     const waiting = allowance.admit();
     if (waiting !== undefined) await waiting;
   }
   return { entries, digest: diffHash.digest(), end: () => parser.end() };
+}
+
+async function placed(store: ContentStore, found: LayerEntry): Promise<LayerEntry> {
+  const contentOffset = await store.place(found);
+  return { ...found, entry: { ...found.entry, contentOffset } };
 }
 
 export function decompress(

@@ -1,7 +1,7 @@
 /** `seal`: any content → EROFS image, hash device and a release that names the root hash. No system is needed. */
 import { toHex } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
-import type { HashAlgorithm } from "../../hash/index.ts";
+import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { ArtifactStore } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
@@ -16,6 +16,7 @@ import {
 } from "../release/release.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
 import { type CompressionOptions, chooseCompression, recordCompression } from "./compression.ts";
+import { type Landing, openLanding } from "./landing.ts";
 import { productUuid } from "./product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "./seal.ts";
 import { clampTimes, newestTime } from "./times.ts";
@@ -31,6 +32,8 @@ export interface ContentInput {
   readonly labels: Readonly<Record<string, string>>;
   /** What the tree was made from, by digest. */
   readonly inputs: Release["inputs"];
+  /** What {@link openContentLanding} opened for the contents, if it did. */
+  readonly landing?: Landing | undefined;
   /** Frees what the tree's files are read from; called once they are in the image. May be called again. */
   dispose(): Promise<void>;
 }
@@ -79,6 +82,33 @@ function nameContent(
   return { stem: stemOf(identity), identity };
 }
 
+/** What the labels and the options decide, before anything of the content is known. */
+function prepare(labels: ContentInput["labels"], options: SealContentOptions, hashes: Hashes) {
+  const { stem, identity } = nameContent(options, labels);
+  const product = options.imageId ?? labels[LABEL_TITLE] ?? "";
+  return {
+    identity,
+    names: { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` },
+    product,
+    verity: verityParameters(hashes, options.algorithm, product, options.salt),
+  };
+}
+
+/**
+ * For who reads the content with the options that it will be sealed with: a place for contents in the root artifact,
+ * which is created then. Undefined where contents cannot stand there as they are.
+ */
+export async function openContentLanding(
+  labels: ContentInput["labels"],
+  options: SealContentOptions,
+  artifacts: ArtifactStore,
+  environment: Environment,
+): Promise<Landing | undefined> {
+  if (options.tails !== "blocks" || chooseCompression(options, BLOCK_SIZE) !== undefined) return undefined;
+  const { names, verity } = prepare(labels, options, environment.hashes);
+  return openLanding(await artifacts.create(names.root), verity, environment);
+}
+
 export async function sealContent(
   input: ContentInput,
   options: SealContentOptions,
@@ -86,24 +116,22 @@ export async function sealContent(
   environment: Environment,
 ): Promise<SealedContent> {
   const { hashes, signal, reporter } = environment;
-  const { stem, identity } = nameContent(options, input.labels);
+  const { identity, names, verity, product } = prepare(input.labels, options, hashes);
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
   const selinux = await labelTree(input.tree, options.selinux ?? "policy", reporter);
   const compression = chooseCompression(options, BLOCK_SIZE);
-  const names = { root: `${stem}.root.erofs`, verity: `${stem}.root.verity`, release: `${stem}.release.json` };
-  const root = await artifacts.create(names.root);
+  const { landing } = input;
+  const root = landing?.root ?? (await artifacts.create(names.root));
   const hashDevice = await artifacts.create(names.verity);
   const releaseFile = await artifacts.create(names.release);
 
-  const product = options.imageId ?? input.labels[LABEL_TITLE] ?? "";
-  const verity = verityParameters(hashes, options.algorithm, product, options.salt);
   const verityUuid = productUuid(hashes, product, "verity");
   const sealed = await sealTree(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails, compression },
+    { verity, verityUuid, tails: options.tails, compression, landing },
     environment,
   );
 

@@ -1,17 +1,23 @@
 /** Tree → EROFS image, hash tree and root hash, in one pass over the data. */
 import { concatBytes, encodeUtf8, fromHex, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
-import { hashDeviceSize, leafCollector, type VerityParameters, writeHashDevice } from "../../formats/verity/index.ts";
+import {
+  hashDeviceSize,
+  type LeafCollector,
+  leafCollector,
+  type VerityParameters,
+  writeHashDevice,
+} from "../../formats/verity/index.ts";
 import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
-import { forwardSink, type Scratch } from "../../source/index.ts";
+import { forwardSink } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import { type RootCompression, writerCompression } from "./compression.ts";
+import { BLOCK_SIZE, type Landing } from "./landing.ts";
 import { productSeed } from "./product.ts";
 
-/** Blocks of the root and of its hash tree, in bytes; the page size of every kernel that must read them. */
-export const BLOCK_SIZE = 4096;
+export { BLOCK_SIZE };
 
 /** @param salt hexadecimal; by default one that all releases of the product share, so that their leaves compare */
 export function verityParameters(
@@ -33,6 +39,8 @@ export interface SealOptions {
   /** Of the verity superblock. Not under the root hash, but in the digest of the hash device. */
   readonly verityUuid: Uuid;
   readonly tails: "blocks" | "inline";
+  /** Opened on the root artifact with the same parameters; contents may stand there already. */
+  readonly landing?: Landing | undefined;
   readonly compression?: RootCompression | undefined;
 }
 
@@ -61,9 +69,12 @@ export async function sealTree(
   options: SealOptions,
   environment: Environment,
 ): Promise<Sealed> {
+  const { landing } = options;
+  if (landing !== undefined) return sealInto(tree, root, hashDevice, options, environment, landing.leaves);
   const digests = await environment.scratch.create();
   try {
-    return await sealInto(tree, root, hashDevice, options, environment, digests);
+    const leaves = leafCollector(root, environment.blockHasher, options.verity, digests);
+    return await sealInto(tree, root, hashDevice, options, environment, leaves);
   } finally {
     await digests.dispose();
   }
@@ -75,16 +86,24 @@ async function sealInto(
   hashDevice: Artifact,
   options: SealOptions,
   environment: Environment,
-  digests: Scratch,
+  first: LeafCollector,
 ): Promise<Sealed> {
   const { hashes, blockHasher, reporter, signal } = environment;
-  const { verity } = options;
-  const leaves = leafCollector(root, blockHasher, verity, digests);
+  const { verity, landing } = options;
+  let leaves = first;
+  const stored = landing && {
+    ...(await landing.finish()),
+    withdraw: async () => {
+      leaves = await landing.withdraw();
+      return leaves;
+    },
+  };
   let task: ReturnType<typeof reporter.start> | undefined;
   let reported = 0;
   const image = await writeErofs(tree, leaves, {
     blockSize: BLOCK_SIZE,
     tails: options.tails,
+    stored,
     compression: writerCompression(options.compression, environment),
     hashes,
     signal,
