@@ -8,6 +8,7 @@ import { completionCommand } from "./commands/completion.ts";
 import { composefsRoutes } from "./commands/composefs.ts";
 import { copyCommand } from "./commands/copy.ts";
 import { diffCommand } from "./commands/diff.ts";
+import { dumpCommand, fsckCommand } from "./commands/erofs.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
 import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -40,6 +41,8 @@ const routes = buildRouteMap({
     copy: copyCommand,
     login: loginCommand,
     logout: logoutCommand,
+    fsck: fsckCommand,
+    dump: dumpCommand,
     fsverity: fsverityRoutes,
     channel: channelRoutes,
     push: pushCommand,

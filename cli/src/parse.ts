@@ -40,6 +40,12 @@ export function parseRetryTimes(text: string): number {
 }
 
 /** Hexadecimal, or `-` for an empty salt, as veritysetup takes it. */
+export function parseNid(text: string): number {
+  const nid = Number(text);
+  if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(nid)) throw new Error(`not an inode number: ${text}`);
+  return nid;
+}
+
 export function parseSalt(text: string): string {
   if (text === "-") return "";
   if (!/^([0-9a-fA-F]{2}){1,256}$/.test(text)) throw new Error(`not a salt of 1 to 256 bytes in hexadecimal: ${text}`);

@@ -269,7 +269,7 @@ function treeFacts({
 }
 
 function erofsFacts(report: ErofsReport): Branch[] {
-  const { superblock, features, counts, names, contentBytes, space, system, packages, digest, problems } = report;
+  const { superblock, counts, names, contentBytes, space, system, packages, digest, problems } = report;
   return [
     ...fact("digest", digest),
     ...systemFacts(system),
@@ -277,7 +277,7 @@ function erofsFacts(report: ErofsReport): Branch[] {
     leaf(
       `superblock: ${formatCount(superblock.blockCount)} blocks of ${superblock.blockSize} B, UUID ${superblock.uuid}${superblock.volumeName === "" ? "" : `, name ${superblock.volumeName}`}`,
     ),
-    leaf(`features: ${features.join(", ") || "none"}`),
+    leaf(`features: ${superblock.features.join(", ") || "none"}`),
     countBranch(counts, names, contentBytes),
     ...(space === null
       ? []

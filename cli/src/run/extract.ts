@@ -8,7 +8,7 @@ import { withRoot } from "./images.ts";
 import { findPath } from "./ls.ts";
 import { inSession } from "./session.ts";
 
-function contentSize(tree: Directory): number {
+export function contentSize(tree: Directory): number {
   const files = new Set<unknown>();
   let size = 0;
   for (const { node } of walkTree(tree))

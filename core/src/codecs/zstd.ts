@@ -103,8 +103,10 @@ function readHeader(
     if (sizeBytes === 8) contentSize += (littleEndian(frame, at + 4, 4) >>> 0) * 2 ** 32;
     if (contentSize < expected) throw yieldsLess(stream, at, contentSize, expected);
     if (contentSize > expected && !stream.isPartial) throw yieldsMore(stream, at, expected);
-    if (isSingleSegment) windowSize = contentSize;
+    windowSize = isSingleSegment ? contentSize : Math.min(windowSize, contentSize);
   }
+  // Of a window larger than the content only that is used.
+  if (!stream.isPartial) windowSize = Math.min(windowSize, expected);
   if (windowSize > stream.windowSize)
     throw broken(stream, at, `a window of ${windowSize} bytes, more than ${stream.windowSize}`);
   return { at: at + sizeBytes, hasChecksum: (descriptor & 4) !== 0 };

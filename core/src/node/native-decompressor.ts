@@ -18,9 +18,9 @@ export function nativeDecompressor(): Decompressor {
   const pure = pureDecompressor();
   return {
     decompress(algorithm, input, output, options = {}) {
-      const { placement = "exact", isPartial = false, windowSize } = options;
-      const isNative = (algorithm === "deflate" || algorithm === "zstd") && windowSize === undefined && !isPartial;
-      if (isNative && output.length > 0) {
+      const { placement = "exact", isPartial = false, windowSize = Number.POSITIVE_INFINITY } = options;
+      const isLimited = output.length > windowSize; // which Node does not look at
+      if ((algorithm === "deflate" || algorithm === "zstd") && !isPartial && !isLimited && output.length > 0) {
         const stream = input.subarray(streamStart(input, placement));
         const result = decompressWhole(ENGINES[algorithm], stream, output.length);
         if (

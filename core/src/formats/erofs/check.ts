@@ -1,185 +1,125 @@
 /** Looks for everything that is wrong with an image, and that no reader needs to care about. Collects, never repairs. */
 import { isZero } from "../../bytes/index.ts";
-import { type Finding, isAshlarError } from "../../errors/index.ts";
+import { isAshlarError } from "../../errors/index.ts";
 import { chunksOf, type Source, sliceSource } from "../../source/index.ts";
-import { showPath } from "../../tree/index.ts";
-import {
-  headSize,
-  INCOMPAT,
-  RawInodeCompact,
-  RawInodeExtended,
-  RawSuperblock,
-  RawXattrEntry,
-  SUPERBLOCK_OFFSET,
-  XATTR_UNIT,
-} from "./format.ts";
-import type { ErofsInode } from "./inode.ts";
-import { type ErofsImage, openErofs } from "./read.ts";
-import { parseSharedIds } from "./read-xattrs.ts";
+import type { Accounts, SpaceRun } from "./accounts.ts";
+import { clusterChecker } from "./check-clusters.ts";
+import { type ErofsFinding, failure, type Report, warning } from "./findings.ts";
+import { RawSuperblock, RawSuperblockExtension, SUPERBLOCK_OFFSET } from "./format.ts";
+import { type ErofsImage, type OpenErofsOptions, openErofs } from "./read.ts";
 import { checksumMatches } from "./superblock.ts";
-import { walkErofs } from "./walk.ts";
+import { type Survey, surveyErofs } from "./survey.ts";
 
-export interface ErofsFinding extends Finding {
-  /** Path inside the image, for people. */
-  readonly path?: string | undefined;
-  /** Bytes from the start of the image. */
-  readonly offset?: number | undefined;
-}
+export type { ErofsFinding } from "./findings.ts";
 
-/** Findings after which the check stops; a thoroughly broken image has no use for more. */
-export const MAX_FINDINGS = 200;
+/** Errors that are kept, and warnings; a thoroughly broken image has no use for more. */
+export const MAX_FINDINGS = 1000;
 
-interface Gap {
-  readonly start: number;
-  readonly size: number;
-}
-
-interface Claim {
-  readonly start: number;
-  readonly size: number;
-  readonly what: string;
+export interface CheckErofsOptions extends Pick<OpenErofsOptions, "devices" | "decompressor" | "xattrPrefixes"> {
+  /** Whether compressed data is decompressed; it is unless this is false. */
+  readonly decompress?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with bytes of the image as they are dealt with; they add up to its size. */
+  readonly advance?: ((bytes: number) => void) | undefined;
 }
 
 /**
- * Findings in order of discovery, none for a sound image. Where an image cannot be opened or walked, the error that
- * a reader gets is a finding too. Files with chunks are not accounted for: then overlaps and padding are not checked.
+ * All findings, none for a sound image: broken structures and data, each once and with its place, and what readers do not
+ * mind: order, link counts, reserved bytes, overlaps, bytes that belong to nothing and are not zero. Where an image cannot
+ * be opened, the error that a reader gets is the finding.
  */
-export async function checkErofs(source: Source): Promise<ErofsFinding[]> {
+export async function checkErofs(source: Source, options: CheckErofsOptions = {}): Promise<ErofsFinding[]> {
   const findings: ErofsFinding[] = [];
-  const report = (code: string, message: string, at: Omit<ErofsFinding, "code" | "message"> = {}): void => {
-    if (findings.length < MAX_FINDINGS) findings.push({ code, message, ...at });
+  const counts = { error: 0, warning: 0 };
+  const report: Report = (finding) => {
+    const count = ++counts[finding.severity];
+    if (count <= MAX_FINDINGS) findings.push(finding);
+    else if (count === MAX_FINDINGS + 1)
+      findings.push({
+        ...finding,
+        code: "too-many-findings",
+        message: `there are more than ${MAX_FINDINGS} such findings`,
+      });
   };
+  const { devices, decompressor, xattrPrefixes } = options;
+  let image: ErofsImage;
   try {
-    const image = await openErofs(source, { checksum: "ignore" });
-    if (!(await checksumMatches(source, image.superblock)))
-      report("superblock-checksum", "the checksum of the superblock does not match", { offset: SUPERBLOCK_OFFSET });
-    const raw = RawSuperblock.view(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size));
-    if (!isZero(raw.reserved) || !isZero(raw.reserved2))
-      report("reserved", "reserved bytes of the superblock are not zero", { offset: SUPERBLOCK_OFFSET });
-    await checkInodes(image, report);
+    image = await openErofs(source, { checksum: "ignore", devices, decompressor, xattrPrefixes });
+    await checkSuperblock(image, report);
   } catch (error) {
     if (!isAshlarError(error)) throw error;
-    report(error.code, error.message, { path: error.details.path, offset: error.details.offset });
+    report(failure(error.code, error.message, { offset: error.details.offset }));
+    return findings;
   }
+  const survey = await surveyErofs(image, { report, signal: options.signal });
+  const { blockCount, blockSize } = image.superblock;
+  const size = blockCount * blockSize;
+  await checkSpace(image, source, size, survey.accounts, survey, report, options);
+  const { metabox } = image.volume;
+  if (metabox !== undefined)
+    await checkSpace(image, metabox, metabox.size, survey.metaboxAccounts, survey, report, {
+      ...options,
+      advance: undefined,
+    });
   return findings;
 }
 
-type Report = (code: string, message: string, at?: Omit<ErofsFinding, "code" | "message">) => void;
-
-async function checkInodes(image: ErofsImage, report: Report): Promise<void> {
-  const { superblock, source } = image;
-  const claims: Claim[] = [{ start: SUPERBLOCK_OFFSET, size: RawSuperblock.size, what: "superblock" }];
-  const sharedIds = new Set<number>();
-  const leaves = new Map<number, { readonly inode: ErofsInode; readonly path: string; names: number }>();
-  let isAccounted = true;
-  let count = 0;
-  for await (const { path, inode, parent, isKnown } of walkErofs(image)) {
-    const shown = showPath(path);
-    const leaf = leaves.get(inode.nid);
-    if (leaf !== undefined) leaf.names++;
-    if (isKnown) continue;
-    count++;
-    await checkReserved(image, inode, shown, report);
-    claims.push({ start: inode.position, size: inode.inodeSize + inode.xattrSize, what: `inode of ${shown}` });
-    if (inode.xattrSize > 0) {
-      const metadata = image.metadataOf(inode);
-      for (const id of parseSharedIds(await metadata.read(inode.position + inode.inodeSize, inode.xattrSize), shown))
-        sharedIds.add(id);
-      await image.xattrs(inode); // every shared entry can be read
-    }
-    if (inode.type === "directory") await checkDirectory(image, inode, parent ?? inode.nid, shown, report);
-    else leaves.set(inode.nid, { inode, path: shown, names: 1 });
-    if (!["file", "directory", "symlink"].includes(inode.type)) continue;
-    isAccounted &&= (inode.layout === "flat-plain" || inode.layout === "flat-inline") && !inode.isInMetabox;
-    for await (const { start, storedSize } of image.extents(inode))
-      claims.push({ start, size: storedSize, what: `data of ${shown}` });
+async function checkSuperblock({ source, superblock }: ErofsImage, report: Report): Promise<void> {
+  if (!(await checksumMatches(source, superblock)))
+    report(
+      failure("superblock-checksum", "the checksum of the superblock does not match", { offset: SUPERBLOCK_OFFSET }),
+    );
+  const raw = RawSuperblock.view(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size));
+  if (!isZero(raw.reserved) || !isZero(raw.reserved2))
+    report(warning("reserved", "reserved bytes of the superblock are not zero", { offset: SUPERBLOCK_OFFSET }));
+  const at = SUPERBLOCK_OFFSET + RawSuperblock.size;
+  if (superblock.metaboxNid !== undefined) {
+    const extension = RawSuperblockExtension.view(await source.read(at, RawSuperblockExtension.size));
+    if (!isZero(extension.reserved))
+      report(warning("reserved", "reserved bytes of the superblock's extension are not zero", { offset: at }));
   }
-  for (const { inode, path, names } of leaves.values())
-    if (inode.links !== names)
-      report("link-count", `${path} has ${names} names, its inode says ${inode.links}`, {
-        path,
-        offset: inode.position,
-      });
-  if (superblock.inodeCount !== count)
-    report("inode-count", `the image has ${count} inodes, the superblock says ${superblock.inodeCount}`);
-  isAccounted &&=
-    superblock.deviceCount === 0 && superblock.xattrPrefixCount === 0 && superblock.packedNid === undefined;
-  if (isAccounted)
-    for (const id of sharedIds) {
-      const start = superblock.xattrStart + id * XATTR_UNIT;
-      const { nameSize, valueSize } = RawXattrEntry.view(await source.read(start, RawXattrEntry.size));
-      claims.push({ start, size: RawXattrEntry.size + nameSize + valueSize, what: `shared xattr ${id}` });
-    }
-  if (isAccounted) await checkAccounts(image, claims, report);
-}
-
-async function checkReserved(image: ErofsImage, inode: ErofsInode, path: string, report: Report): Promise<void> {
-  const bytes = await image.metadataOf(inode).read(inode.position, inode.inodeSize);
-  const compact = inode.isExtended ? undefined : RawInodeCompact.view(bytes);
-  const extended = inode.isExtended ? RawInodeExtended.view(bytes) : undefined;
-  const isShort = (image.superblock.featureIncompat & INCOMPAT.bits48) === 0; // else these have a meaning
-  if (
-    compact?.reserved ||
-    (extended !== undefined && !isZero(extended.reserved)) ||
-    (isShort && (compact?.mtime || extended?.nb))
-  )
-    report("reserved", `reserved bytes of the inode of ${path} are not zero`, { path, offset: inode.position });
-}
-
-async function checkDirectory(
-  image: ErofsImage,
-  inode: ErofsInode,
-  parent: number,
-  path: string,
-  report: Report,
-): Promise<void> {
-  const at = { path, offset: inode.position };
-  const entries = await image.readEntries(inode);
-  for (const [i, { name }] of entries.entries())
-    if (i > 0 && name <= entries[i - 1]!.name) {
-      report("directory-order", `${path}: entry ${i} is not above the one before it`, at);
-      break;
-    }
-  for (const [name, nid] of [
-    [".", inode.nid],
-    ["..", parent],
-  ] as const) {
-    const found = entries.find((entry) => entry.name === name);
-    if (found?.nid !== nid && !(name === "." && found === undefined && inode.isDotOmitted))
-      report("directory-dots", `${path}: ${name} leads to ${found?.nid ?? "nothing"}, not ${nid}`, at);
-  }
-  let links = 2;
-  for (const { name, nid, type } of entries) {
-    const actual = (await image.inode(nid)).type;
-    if (type !== actual) report("directory-type", `${path}: an entry says ${type}, inode ${nid} is a ${actual}`, at);
-    if (actual === "directory" && name !== "." && name !== "..") links++;
-  }
-  if (inode.links !== links)
-    report("link-count", `${path} has ${links - 2} directories in it, its link count is ${inode.links}`, at);
 }
 
 /** Every byte belongs to one thing, or is zero. Data may be shared as a whole. */
-async function checkAccounts({ superblock, source }: ErofsImage, claims: Claim[], report: Report): Promise<void> {
-  claims.sort((a, b) => a.start - b.start || b.size - a.size);
-  const end = superblock.blockCount * superblock.blockSize;
-  const gaps: Gap[] = [];
-  let covered = 0;
-  let last: Claim | undefined;
-  for (const claim of [...claims, { start: end, size: 0, what: "end of the image" }]) {
-    if (claim.start > covered) gaps.push({ start: covered, size: claim.start - covered });
-    else if (claim.start < covered && last !== undefined && !(claim.start === last.start && claim.size === last.size))
-      report("overlap", `${claim.what} overlaps ${last.what}`, { offset: claim.start });
-    if (claim.start + claim.size > covered) {
-      covered = claim.start + claim.size;
-      last = claim;
+async function checkSpace(
+  image: ErofsImage,
+  source: Source,
+  size: number,
+  accounts: Accounts,
+  survey: Survey,
+  report: Report,
+  options: CheckErofsOptions,
+): Promise<void> {
+  const nameOf = (nid: number | undefined): string => survey.nameOf(nid);
+  if (accounts.isOverfull)
+    report(failure("too-many-extents", "the image has more extents than can be accounted for; those are not checked"));
+  const checkCluster = clusterChecker(image.volume, source, nameOf, report);
+  const runs = accounts.settle(size, image.superblock.blockSize, ({ first, second }) => {
+    const names = [first, second].map(({ kind, nid }) => (nid === undefined ? kind : `${kind} of ${nameOf(nid)}`));
+    report(failure("overlap", `${names[1]} overlaps ${names[0]}`, { path: nameOf(second.nid), offset: second.start }));
+  });
+  for (const run of runs) {
+    options.signal?.throwIfAborted();
+    if (run.kind === "free" || run.kind === "slack") {
+      if (!accounts.isOverfull) await checkGap(source, run, survey, report, options.signal);
+    } else if (options.decompress !== false) await checkCluster(run);
+    options.advance?.(run.size);
+  }
+}
+
+async function checkGap(
+  source: Source,
+  { start, size, kind, nid }: SpaceRun,
+  survey: Survey,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const end = Math.min(start + size, source.size);
+  if (end <= start) return;
+  for await (const chunk of chunksOf(sliceSource(source, start, end - start), { signal }))
+    if (!isZero(chunk)) {
+      const what = kind === "slack" ? `behind the data of ${survey.nameOf(nid)}` : "that belong to nothing";
+      report(warning("padding", `${size} bytes ${what} are not all zero`, { offset: start }));
+      return;
     }
-  }
-  for (const { start, size } of gaps) {
-    if (start < headSize(superblock.blockSize) && start < SUPERBLOCK_OFFSET) continue; // room for a boot sector
-    for await (const chunk of chunksOf(sliceSource(source, start, Math.min(size, source.size - start))))
-      if (!isZero(chunk)) {
-        report("padding", `${size} bytes that belong to nothing are not all zero`, { offset: start });
-        break;
-      }
-  }
 }

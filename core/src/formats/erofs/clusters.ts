@@ -8,7 +8,7 @@ import type { Volume } from "./volume.ts";
 /** Fills `output`, which is as long as the extent. Throws what the decompressor throws. @param stored all of it */
 export function decodeExtent(
   { superblock, decompressor }: Volume,
-  inode: ErofsInode,
+  inode: Pick<ErofsInode, "nid">,
   extent: Extent,
   stored: Uint8Array,
   output: Uint8Array,

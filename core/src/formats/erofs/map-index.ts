@@ -36,7 +36,7 @@ interface Head {
 }
 
 /** Reads an index piece by piece, and remembers the last piece. */
-class IndexReader {
+export class IndexReader {
   readonly count: number;
   readonly clusterSize: number;
   readonly map: IndexMap;

@@ -50,6 +50,8 @@ export interface ErofsImage {
   extents(inode: ErofsInode, from?: number): AsyncGenerator<Extent>;
   /** What inodes and the structures behind them stand in: the image, or the metabox for inodes of the metabox. */
   metadataOf(inode: ErofsInode): Source;
+  /** For the other parts of this format. */
+  readonly volume: Volume;
 }
 
 export interface OpenErofsOptions {
@@ -116,6 +118,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
       }
     },
     metadataOf: (inode) => volume.metadataOf(inode),
+    volume,
   };
 }
 

@@ -66,6 +66,8 @@ export interface Superblock {
   readonly xattrPrefixCount: number;
   /** Bytes from the start of the image, of the metabox or of the packed inode. */
   readonly xattrPrefixStart: number;
+  /** Bytes of compression settings, which follow it. */
+  readonly settingsSize: number;
   /** Bytes that matches reach back at most, by algorithm, where the image says so. */
   readonly windowSizes: Partial<Record<CompressionAlgorithm, number>>;
 }
@@ -103,7 +105,7 @@ export async function readSuperblock(source: Source): Promise<Superblock> {
       : await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size + extensions),
   );
   if ((superblock.featureIncompat & INCOMPAT.compressionConfigs) === 0) return superblock;
-  return { ...superblock, windowSizes: await readWindowSizes(source, superblock) };
+  return { ...superblock, ...(await readSettings(source, superblock)) };
 }
 
 /**
@@ -150,6 +152,7 @@ export function parseSuperblock(bytes: Uint8Array): Superblock {
     metaboxNid: has("metabox") ? metaboxNid(bytes) : undefined,
     xattrPrefixCount: raw.xattrPrefixCount,
     xattrPrefixStart: raw.xattrPrefixStart * LONG_PREFIX_UNIT,
+    settingsSize: 0,
     windowSizes: {},
   };
 }
@@ -212,7 +215,10 @@ export function showNid(nid: number): string {
 }
 
 /** One after the other behind the superblock, each a u16 of its size and then that many bytes. */
-async function readWindowSizes(source: Source, superblock: Superblock): Promise<Superblock["windowSizes"]> {
+async function readSettings(
+  source: Source,
+  superblock: Superblock,
+): Promise<Pick<Superblock, "windowSizes" | "settingsSize">> {
   const sizes: Partial<Record<CompressionAlgorithm, number>> = {};
   let at = SUPERBLOCK_OFFSET + superblock.size;
   const take = async (length: number): Promise<Uint8Array> => {
@@ -228,7 +234,7 @@ async function readWindowSizes(source: Source, superblock: Superblock): Promise<
     const window = windowSizeOf(algorithm, await take(length));
     if (window !== undefined) sizes[algorithm] = window;
   }
-  return sizes;
+  return { windowSizes: sizes, settingsSize: at - SUPERBLOCK_OFFSET - superblock.size };
 }
 
 function windowSizeOf(algorithm: CompressionAlgorithm, config: Uint8Array): number | undefined {

@@ -15,6 +15,13 @@ export interface OpenedRoot {
   readonly rootHash: Uint8Array | undefined;
 }
 
+/** The bytes of a root, not looked into yet. */
+export interface RootSource {
+  readonly source: Source;
+  /** As in {@link OpenedRoot}. */
+  readonly rootHash: Uint8Array | undefined;
+}
+
 /** The root of a sealed pair, verified as it is read. */
 export async function openSealedRoot(
   root: Source,
@@ -29,13 +36,13 @@ export async function openSealedRoot(
  * @param what names the source in errors
  * Throws FormatError `not-an-image` for what is neither, `no-root` for a disk on which no UKI names a root.
  */
-export async function openRoot(
+export async function findRoot(
   source: Source,
   what: string,
   hasher: BlockHasher,
   options: ReadOptions = {},
-): Promise<OpenedRoot> {
-  if (await isErofs(source)) return { image: await openErofs(source), rootHash: undefined };
+): Promise<RootSource> {
+  if (await isErofs(source)) return { source, rootHash: undefined };
   let disk: Awaited<ReturnType<typeof openDisk>>;
   try {
     disk = await openDisk(source, options);
@@ -48,6 +55,19 @@ export async function openRoot(
   const uki = disk.ukis.findLast(({ rootHash }) => rootHash !== undefined);
   if (uki?.rootHash === undefined)
     throw new FormatError("no-root", `${what}: no UKI on the disk names a root hash`, { path: what });
-  const pair = findSealedPair(disk.gpt, uki.rootHash);
-  return openSealedRoot(partitionSource(source, pair.root), partitionSource(source, pair.verity), uki.rootHash, hasher);
+  const { rootHash } = uki;
+  const pair = findSealedPair(disk.gpt, rootHash);
+  const [data, hashDevice] = [partitionSource(source, pair.root), partitionSource(source, pair.verity)];
+  return { source: await verifiedSource(data, hashDevice, rootHash, { hasher }), rootHash };
+}
+
+/** {@link findRoot}, opened. Throws also what {@link openErofs} throws. */
+export async function openRoot(
+  source: Source,
+  what: string,
+  hasher: BlockHasher,
+  options: ReadOptions = {},
+): Promise<OpenedRoot> {
+  const root = await findRoot(source, what, hasher, options);
+  return { image: await openErofs(root.source), rootHash: root.rootHash };
 }

@@ -44,8 +44,6 @@ export interface ErofsReport {
   readonly size: number;
   readonly digest: Digest | null;
   readonly superblock: SuperblockDump;
-  /** Of the superblock, by name. */
-  readonly features: readonly string[];
   /** Inodes by type. */
   readonly counts: Partial<Record<NodeType, number>>;
   /** Names, hard links included. */
@@ -58,26 +56,6 @@ export interface ErofsReport {
   readonly packages: { readonly managers: readonly PackageManager[]; readonly count: number };
   readonly problems: readonly Problem[];
 }
-
-const COMPAT_FEATURES: readonly (readonly [bit: number, name: string])[] = [
-  [0x1, "superblock checksum"],
-  [0x2, "mtime"],
-  [0x4, "xattr filter"],
-  [0x8, "shared EA in metabox"],
-  [0x10, "plain xattr prefixes"],
-  [0x20, "page cache sharing"],
-];
-const INCOMPAT_FEATURES: readonly (readonly [bit: number, name: string])[] = [
-  [0x1, "zero padding"],
-  [0x2, "compression settings or big clusters"],
-  [0x4, "chunked files"],
-  [0x8, "further devices or a second algorithm"],
-  [0x10, "inline clusters"],
-  [0x20, "fragments or deduplication"],
-  [0x40, "long xattr prefixes"],
-  [0x80, "48 bit"],
-  [0x100, "metabox"],
-];
 
 export async function inspectErofs(
   source: Source,
@@ -99,9 +77,6 @@ export async function inspectErofs(
     size,
     digest,
     superblock: dumpSuperblock(image),
-    features: featureNames(superblock.featureCompat, COMPAT_FEATURES).concat(
-      featureNames(superblock.featureIncompat, INCOMPAT_FEATURES),
-    ),
     counts: survey?.counts ?? {},
     names: survey?.names ?? 0,
     contentBytes: survey?.contentBytes ?? 0,
@@ -116,12 +91,6 @@ export async function inspectErofs(
 export async function systemOf(tree: Directory): Promise<SystemName | null> {
   const node = (resolvePath(tree, "usr/lib/os-release") ?? resolvePath(tree, "etc/os-release"))?.node;
   return node?.type === "file" ? systemName(await readAll(node.content, MAX_TEXT, "os-release")) : null;
-}
-
-function featureNames(bits: number, known: readonly (readonly [bit: number, name: string])[]): string[] {
-  const names = known.filter(([bit]) => (bits & bit) !== 0).map(([, name]) => name);
-  const rest = known.reduce((left, [bit]) => left & ~bit, bits) >>> 0;
-  return rest === 0 ? names : [...names, `unknown 0x${rest.toString(16)}`];
 }
 
 async function surveyImage(image: ErofsImage, size: number, signal: AbortSignal | undefined) {
