@@ -16,12 +16,24 @@ export const EXIT = {
   /** Of `ashlar channel check`. */
   newer: 10,
   stale: 11,
+  /** Of `ashlar agent health`. */
+  unhealthy: 12,
   hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const satisfies Readonly<Record<AshlarError["kind"] | Ending, number>>;
 
-type Ending = "ok" | "bug" | "usage" | "different" | "newer" | "stale" | "hungUp" | "interrupted" | "terminated";
+type Ending =
+  | "ok"
+  | "bug"
+  | "usage"
+  | "different"
+  | "newer"
+  | "stale"
+  | "unhealthy"
+  | "hungUp"
+  | "interrupted"
+  | "terminated";
 
 export function exitCodeOf(error: unknown): number {
   return isAshlarError(error) ? EXIT[error.kind] : EXIT.bug;

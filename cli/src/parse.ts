@@ -66,7 +66,8 @@ export function parseFsverityBlockSize(text: string): number {
 }
 
 export function parseCompression(text: string): string {
-  if (!["none", "lz4"].includes(text)) throw new Error(`compression is none or lz4, not ${text}`);
+  if (!/^(none|lz4|(lz4hc|zstd)(,\d{1,2})?)$/.test(text))
+    throw new Error(`compression is none, lz4, lz4hc[,LEVEL] or zstd[,LEVEL], not ${text}`);
   return text;
 }
 

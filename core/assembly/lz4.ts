@@ -23,7 +23,14 @@ export const PIECES: u32 = 1024;
 export const EXTENTS: u32 = PIECES + MAX_BLOCKS * 8;
 const FAST_TABLE: u32 = EXTENTS + MAX_BLOCKS * 8;
 const FAST_TABLE_SIZE: u32 = 65536;
-export const INPUT: u32 = FAST_TABLE + FAST_TABLE_SIZE;
+/** u32 an entry: the last place with this hash that is in the chains. */
+const HEADS: u32 = FAST_TABLE + FAST_TABLE_SIZE;
+const HEADS_SIZE: u32 = 262144;
+const HEADS_SHIFT: u32 = 16;
+/** u16 for each of the last 65536 places: distance to the one before with the same hash. */
+const CHAIN: u32 = HEADS + HEADS_SIZE;
+const CHAIN_SIZE: u32 = 131072;
+export const INPUT: u32 = CHAIN + CHAIN_SIZE;
 export const OUTPUT: u32 = INPUT + INPUT_CAPACITY + SLACK;
 /** Bytes of memory. */
 export const END: u32 = OUTPUT + INPUT_CAPACITY + MAX_CLUSTER + SLACK;
@@ -32,11 +39,16 @@ const MIN_MATCH: u32 = 4;
 const LAST_LITERALS: u32 = 5;
 const MATCH_END_DISTANCE: u32 = 12;
 const MAX_DISTANCE: u32 = 65535;
+/** Behind a match of as many bytes no better one is looked for. */
+const LONG_MATCH: u32 = 256;
 /** After 2^this places without a match, every second place is tried, and so on. */
 const SKIP_SHIFT: u32 = 6;
 
 let extents: u32 = 0; // so far
 let consumed: u32 = 0; // bytes of content in the cluster just made
+let chained: u32 = 0; // places below are in the chains
+let bestStart: u32 = 0; // of the last search
+let bestMatch: u32 = 0;
 
 function hash5(at: u32, shift: u32): u32 {
   return (load<u32>(at) * 0x9e3779b1 + <u32>load<u8>(at + 4) * 0x85ebca6b) >> shift;
@@ -163,6 +175,95 @@ function fastCluster(start: u32, end: u32, to: u32, capacity: u32, shift: u32): 
   return putLast(op, anchor, start, end, limit) - to;
 }
 
+/** Puts all places below `end` into the chains. */
+function chainUpTo(end: u32): void {
+  for (; chained < end; chained++) {
+    const head = HEADS + (((load<u32>(chained) * 0x9e3779b1) >> HEADS_SHIFT) << 2);
+    const distance = chained - load<u32>(head);
+    store<u16>(CHAIN + ((chained & 0xffff) << 1), distance < MAX_DISTANCE ? distance : MAX_DISTANCE);
+    store<u32>(head, chained);
+  }
+}
+
+/**
+ * The longest match of more than `least` bytes that covers `at` and starts at `lowest` or later; its length, 0 where there is
+ * none. Sets `bestStart` and `bestMatch`.
+ */
+function search(at: u32, lowest: u32, start: u32, limit: u32, least: u32, depth: u32): u32 {
+  chainUpTo(at + 1);
+  // What a chain says of places further back than its table is long means nothing.
+  const reach = max<u32>(start, chained - MAX_DISTANCE);
+  const word = load<u32>(at);
+  let candidate = load<u32>(HEADS + (((word * 0x9e3779b1) >> HEADS_SHIFT) << 2));
+  let best = least;
+  let found: u32 = 0;
+  const behind = at - lowest;
+  for (; depth > 0 && candidate >= reach; depth--) {
+    if (candidate < at && load<u32>(candidate) === word) {
+      // The last four bytes that a longer match would have; backwards it can get `behind` bytes at most.
+      const probe = best > behind + 3 ? best - behind - 3 : 0;
+      if (load<u32>(candidate + probe) === load<u32>(at + probe)) {
+        const forward = MIN_MATCH + common(at + MIN_MATCH, candidate + MIN_MATCH, limit);
+        let back: u32 = 0;
+        while (back < behind && candidate - back > start && load<u8>(at - back - 1) === load<u8>(candidate - back - 1))
+          back++;
+        if (forward + back > best) {
+          best = forward + back;
+          found = best;
+          bestStart = at - back;
+          bestMatch = candidate - back;
+        }
+      }
+    }
+    const distance = <u32>load<u16>(CHAIN + ((candidate & 0xffff) << 1));
+    if (distance === MAX_DISTANCE) break;
+    candidate -= distance;
+  }
+  return found;
+}
+
+/** As {@link fastCluster}, with all matches tried that chains of `depth` give, and the next one before one is taken. */
+function highCluster(start: u32, end: u32, to: u32, capacity: u32, depth: u32): u32 {
+  const limit = to + capacity;
+  const nextDepth = (depth * 3) / 8;
+  let op = to;
+  let anchor = start;
+  if (end - start > MATCH_END_DISTANCE) {
+    const lastStart = end - MATCH_END_DISTANCE;
+    const matchLimit = end - LAST_LITERALS;
+    let ip = start + 1;
+    while (ip <= lastStart && ip <= anchor + (limit - op)) {
+      let length = search(ip, ip, start, matchLimit, MIN_MATCH - 1, depth);
+      if (length === 0) {
+        ip++;
+        continue;
+      }
+      let match = bestMatch;
+      // A longer match that starts before this one ends: this one is cut, or given up where too little would be left.
+      while (length < LONG_MATCH && ip + length - 2 <= lastStart) {
+        const other = search(ip + length - 2, ip, start, matchLimit, length, nextDepth);
+        if (other === 0) break;
+        const before = bestStart - ip;
+        if (before >= MIN_MATCH) {
+          if (fitMatch(limit - op, ip - anchor, before) < before) break;
+          op = putSequence(op, anchor, ip - anchor, before, ip - match);
+          anchor = bestStart;
+        }
+        ip = bestStart;
+        match = bestMatch;
+        length = other;
+      }
+      const fitted = fitMatch(limit - op, ip - anchor, length);
+      if (fitted === 0) break;
+      op = putSequence(op, anchor, ip - anchor, fitted, ip - match);
+      ip += fitted;
+      anchor = ip;
+      if (fitted < length) break;
+    }
+  }
+  return putLast(op, anchor, start, end, limit) - to;
+}
+
 function pushExtent(bytes: u32, stored: u32): void {
   store<u32>(EXTENTS + extents * 8, bytes);
   store<u32>(EXTENTS + extents * 8 + 4, stored);
@@ -182,7 +283,13 @@ function storeRaw(to: u32, at: u32, size: u32, blockSize: u32): u32 {
   return end;
 }
 
-/** Encodes one piece; returns the place behind in the output. */
+/** Whether the cluster just made, of `bytes` bytes, is worth unpacking. */
+function savesEnough(bytes: u32, blockSize: u32): bool {
+  const stored = ((bytes + blockSize - 1) / blockSize) * blockSize;
+  return consumed > stored + stored / 64;
+}
+
+/** Encodes one piece; returns the place behind in the output. A `depth` of 0 takes the fast way. */
 function encodePiece(
   piece: u32,
   size: u32,
@@ -191,20 +298,28 @@ function encodePiece(
   clusterSize: u32,
   maxContent: u32,
   shift: u32,
+  depth: u32,
 ): u32 {
   const end = piece + size;
   let at = piece;
+  chained = piece;
   while (at < end) {
     const left = end - at;
     // As the kernel maps a plain end of a file, it must not reach into a part of the content that it does not start in.
     const room = blockSize - ((at - piece) & (blockSize - 1));
     if (left <= room) return storeRaw(to, at, left, blockSize);
-    const bytes = fastCluster(at, min<u32>(end, at + maxContent), to, clusterSize, shift);
+    const last = min<u32>(end, at + maxContent);
+    let bytes = fastCluster(at, last, to, clusterSize, shift);
+    if (depth > 0 && (left <= blockSize || savesEnough(bytes, blockSize))) {
+      // What the fast way finds nothing in is not searched further.
+      chained = max<u32>(chained, at);
+      bytes = highCluster(at, last, to, clusterSize, depth);
+    }
     const blocks = (bytes + blockSize - 1) / blockSize;
     const stored = blocks * blockSize;
     const isEnd = left <= blockSize && consumed === left; // one block of either kind; but see above
-    if (!isEnd && consumed <= stored + stored / 64) {
-      // What saves less is not worth unpacking. Whole blocks, so that the next cluster starts where this one did.
+    if (!isEnd && !savesEnough(bytes, blockSize)) {
+      // Whole blocks, so that the next cluster starts where this one did.
       const raw = left <= blockSize ? room : max<u32>(consumed / blockSize, 1) * blockSize;
       to = storeRaw(to, at, raw, blockSize);
       at += raw;
@@ -225,10 +340,19 @@ function encodePiece(
  * after the other, extents to EXTENTS. Returns the bytes of stored blocks.
  *
  * @param maxContent bytes, most content of a cluster
- * @param tableBits log2 of entries of the hash table, at most 14
+ * @param tableBits log2 of entries of the hash table of the fast way, at most 14
+ * @param depth candidates that are tried for a match; 0 takes the fast way
  */
-export function encodeFast(pieces: u32, blockSize: u32, clusterSize: u32, maxContent: u32, tableBits: u32): u32 {
+export function encode(
+  pieces: u32,
+  blockSize: u32,
+  clusterSize: u32,
+  maxContent: u32,
+  tableBits: u32,
+  depth: u32,
+): u32 {
   memory.fill(FAST_TABLE, 0, 4 << tableBits);
+  if (depth > 0) memory.fill(HEADS, 0, HEADS_SIZE);
   extents = 0;
   let to = OUTPUT;
   for (let piece = PIECES; piece < PIECES + pieces * 8; piece += 8)
@@ -240,6 +364,7 @@ export function encodeFast(pieces: u32, blockSize: u32, clusterSize: u32, maxCon
       clusterSize,
       maxContent,
       32 - tableBits,
+      depth,
     );
   return to - OUTPUT;
 }

@@ -18,7 +18,20 @@ const bootedCommand = buildCommand({
   },
 });
 
+const healthCommand = buildCommand({
+  loader: async () => (await import("../run/machine/health.ts")).runHealth,
+  parameters: { flags },
+  docs: {
+    brief: "Ask whether the release that runs is good",
+    fullDescription: [
+      "Runs the programs in /usr/lib/ashlar/health.d and /etc/ashlar/health.d in the order of their names, each with the time that",
+      "[health] of the policy gives it, and looks at failed units where the policy asks for it. Exit code 12 where one fails;",
+      "what they said goes into the history.",
+    ].join("\n"),
+  },
+});
+
 export const agentRoutes = buildRouteMap({
-  routes: { booted: bootedCommand },
+  routes: { booted: bootedCommand, health: healthCommand },
   docs: { brief: "What the units of a machine call" },
 });

@@ -157,14 +157,14 @@ export const inputFlags = {
   compress: {
     kind: "parsed",
     parse: parseCompression,
-    brief: "Compression of the root: none, or lz4 (Linux 5.10 and later; smaller, slower to update)",
+    brief: "Compression of the root: none, lz4, lz4hc[,LEVEL] (slower, smaller), zstd[,LEVEL] (Linux 6.10 and later)",
     placeholder: "METHOD",
     default: "none",
   },
   cluster: {
     kind: "parsed",
     parse: parseClusterSize,
-    brief: "Bytes that are compressed into, 4096 to 1M (more than 4096 for Linux 5.13 and later; default: 4096)",
+    brief: "Bytes that are compressed into, 4096 to 1M (more than 4096: Linux 5.13 and later; default: 4096, zstd 64K)",
     placeholder: "BYTES",
     optional: true,
   },

@@ -7,7 +7,9 @@ export const MAX_CLUSTER_SIZE = 1024 * 1024;
 
 /** How content becomes clusters. The bytes depend on this and on each piece alone. */
 export interface ClusterEncoding {
-  readonly algorithm: "lz4";
+  readonly algorithm: "lz4" | "lz4hc" | "zstd";
+  /** How much is tried: 1 to 12 of `lz4hc`, 1 to 19 of `zstd`; `lz4` has one way. */
+  readonly level: number;
   /** Bytes: 512 to 4096, a power of two. */
   readonly blockSize: number;
   /** Bytes that a cluster may take, a multiple of the block size, at most {@link MAX_CLUSTER_SIZE}. */

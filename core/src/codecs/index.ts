@@ -6,5 +6,6 @@ export {
   type Placement,
   streamStart,
 } from "./decompressor.ts";
-export * from "./lz4-encoder.ts";
+export type { FrameMaker } from "./frame-clusters.ts";
+export * from "./piece-encoder.ts";
 export { pureDecompressor } from "./pure.ts";

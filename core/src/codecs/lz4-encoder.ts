@@ -1,14 +1,6 @@
-/** The LZ4 encoder of core/assembly/lz4.ts, and the port on the calling thread alone. */
+/** The LZ4 encoder of core/assembly/lz4.ts. */
 import { fromBase64 } from "../bytes/index.ts";
-import {
-  type ClusterEncoder,
-  type ClusterEncoding,
-  ENCODE_CAPACITY,
-  type EncodedPieces,
-  type EncodeSlot,
-  MAX_CLUSTER_SIZE,
-  type Piece,
-} from "./cluster-encoder.ts";
+import { type ClusterEncoding, ENCODE_CAPACITY, type EncodedPieces, type Piece } from "./cluster-encoder.ts";
 import { LZ4_WASM } from "./lz4-wasm.ts";
 
 /** Exported globals of the module: addresses in its memory. */
@@ -19,7 +11,14 @@ interface Lz4Module {
   readonly OUTPUT: Address;
   readonly PIECES: Address;
   readonly EXTENTS: Address;
-  encodeFast(pieces: number, blockSize: number, clusterSize: number, maxContent: number, tableBits: number): number;
+  encode(
+    pieces: number,
+    blockSize: number,
+    clusterSize: number,
+    maxContent: number,
+    tableBits: number,
+    depth: number,
+  ): number;
   extentCount(): number;
 }
 
@@ -33,34 +32,19 @@ const LARGE_CLUSTER = 256 * 1024;
  */
 const TABLE_BITS = { small: 12, large: 14 } as const;
 
-/** One instance: its memory holds the input and the output of one call. */
-export interface PieceEncoder {
+/** One instance: its memory holds the input and the output of one call, which it does not check. */
+export interface Lz4Encoder {
   readonly input: Uint8Array;
   encode(pieces: readonly Piece[], encoding: ClusterEncoding): EncodedPieces;
 }
 
-/** What an encoder refuses, so that no bad call reaches the module, which checks nothing. */
-function assertCall(pieces: readonly Piece[], { blockSize, clusterSize }: ClusterEncoding): void {
-  if (![512, 1024, 2048, 4096].includes(blockSize)) throw new RangeError(`block size ${blockSize} is not implemented`);
-  if (clusterSize < blockSize || clusterSize > MAX_CLUSTER_SIZE || clusterSize % blockSize !== 0)
-    throw new RangeError(`clusters of ${clusterSize} bytes are not possible with blocks of ${blockSize}`);
-  let end = 0;
-  for (const { at, size } of pieces) {
-    if (!Number.isSafeInteger(at) || !Number.isSafeInteger(size) || size < 1 || at < end || at % blockSize !== 0)
-      throw new RangeError(`a piece of ${size} bytes cannot be at ${at}`);
-    end = at + Math.ceil(size / blockSize) * blockSize;
-  }
-  if (end > ENCODE_CAPACITY) throw new RangeError(`pieces end at ${end}, at most ${ENCODE_CAPACITY} bytes fit`);
-}
-
-export function createLz4Encoder(): PieceEncoder {
+export function createLz4Encoder(): Lz4Encoder {
   const instance = new WebAssembly.Instance(new WebAssembly.Module(fromBase64(LZ4_WASM)));
   const module = instance.exports as unknown as Lz4Module; // what core/assembly/lz4.ts exports
   const { buffer } = module.memory; // of fixed size, so it is never detached
   return {
     input: new Uint8Array(buffer, module.INPUT.value, ENCODE_CAPACITY),
     encode(pieces, encoding) {
-      assertCall(pieces, encoding);
       const { blockSize, clusterSize } = encoding;
       const table = new Uint32Array(buffer, module.PIECES.value, pieces.length * 2);
       for (const [i, { at, size }] of pieces.entries()) {
@@ -69,35 +53,13 @@ export function createLz4Encoder(): PieceEncoder {
       }
       const maxContent = clusterSize < LARGE_CLUSTER ? MAX_CONTENT : 4 * MAX_CONTENT;
       const tableBits = clusterSize <= 4 * 4096 ? TABLE_BITS.small : TABLE_BITS.large;
-      const size = module.encodeFast(pieces.length, blockSize, clusterSize, maxContent, tableBits);
+      // Each level tries twice as many candidates as the one below, the ninth 256.
+      const depth = encoding.algorithm === "lz4hc" ? 2 ** (encoding.level - 1) : 0;
+      const size = module.encode(pieces.length, blockSize, clusterSize, maxContent, tableBits, depth);
       return {
         bytes: new Uint8Array(buffer, module.OUTPUT.value, size),
         extents: new Uint32Array(buffer, module.EXTENTS.value, 2 * module.extentCount()),
       };
-    },
-  };
-}
-
-/** Encodes on the calling thread, one slot at a time. */
-export function inlineClusterEncoder(): ClusterEncoder {
-  const encoder = createLz4Encoder();
-  const waiting: ((slot: EncodeSlot) => void)[] = [];
-  let isFree = true;
-  const slot: EncodeSlot = {
-    input: encoder.input,
-    encode: async (pieces, encoding) => encoder.encode(pieces, encoding),
-    release() {
-      const next = waiting.shift();
-      if (next === undefined) isFree = true;
-      else next(slot);
-    },
-  };
-  return {
-    slots: 1,
-    take() {
-      if (!isFree) return new Promise((resolve) => waiting.push(resolve));
-      isFree = false;
-      return Promise.resolve(slot);
     },
   };
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type ClusterEncoding, createLz4Encoder, type Piece } from "./index.ts";
+import { type ClusterEncoding, createPieceEncoder, type Piece } from "./index.ts";
 
 const MIN_MATCH = 4;
 const LAST_LITERALS = 5;
@@ -24,7 +24,7 @@ interface Reference {
 /** One piece as core/assembly/lz4.ts encodes it, without its ways to be fast. */
 export function encodeReference(
   content: Uint8Array,
-  { blockSize, clusterSize }: ClusterEncoding,
+  { algorithm, level, blockSize, clusterSize }: ClusterEncoding,
   { maxContent, tableBits }: { readonly maxContent: number; readonly tableBits: number },
 ): Reference {
   const view = new DataView(content.buffer, content.byteOffset, content.length);
@@ -95,8 +95,76 @@ export function encodeReference(
     return finish();
   }
 
+  /** Places of each word so far, ascending; those that the module leaves out are missing here too. */
+  const places = new Map<number, number[]>();
+  let chained = 0;
+  function search(at: number, lowest: number, start: number, end: number, least: number, depth: number) {
+    for (; chained <= at; chained++) {
+      const key = (Math.imul(word(chained), 0x9e3779b1) >>> 16) & 0xffff;
+      const own = places.get(key);
+      if (own === undefined) places.set(key, [chained]);
+      else own.push(chained);
+    }
+    let best: { start: number; match: number; length: number } | undefined;
+    const own = places.get((Math.imul(word(at), 0x9e3779b1) >>> 16) & 0xffff) ?? [];
+    const reach = Math.max(start, chained - MAX_DISTANCE);
+    for (let i = own.length - 1; i >= 0 && depth > 0 && own[i]! >= reach; i--, depth--) {
+      const candidate = own[i]!;
+      if (i + 1 < own.length && own[i + 1]! - candidate >= MAX_DISTANCE) break;
+      if (candidate >= at || word(candidate) !== word(at)) continue;
+      let forward = MIN_MATCH;
+      while (at + forward < end && content[at + forward] === content[candidate + forward]) forward++;
+      let back = 0;
+      while (at - back > lowest && candidate - back > start && content[at - back - 1] === content[candidate - back - 1])
+        back++;
+      if (forward + back > (best?.length ?? least))
+        best = { start: at - back, match: candidate - back, length: forward + back };
+    }
+    return best;
+  }
+  function highCluster(start: number, end: number, depth: number): Cluster {
+    const out: number[] = [];
+    let anchor = start;
+    const put = (at: number, match: number, length: number): void => {
+      out.push(...sequence(anchor, at - anchor, length, at - match));
+      anchor = at + length;
+    };
+    for (let ip = start + 1; ip <= end - MATCH_END_DISTANCE && ip <= anchor + clusterSize - out.length; ) {
+      let match = search(ip, ip, start, end - LAST_LITERALS, MIN_MATCH - 1, depth);
+      if (match === undefined) {
+        ip++;
+        continue;
+      }
+      while (match.length < 256 && match.start + match.length - 2 <= end - MATCH_END_DISTANCE) {
+        const { start: from, length }: NonNullable<typeof match> = match;
+        const next = search(from + length - 2, from, start, end - LAST_LITERALS, length, Math.floor((depth * 3) / 8));
+        if (next === undefined) break;
+        const before = next.start - from;
+        if (before >= MIN_MATCH) {
+          if (fit(clusterSize - out.length, from - anchor, before) < before) break;
+          put(from, match.match, before);
+        }
+        match = next;
+      }
+      const fitted = fit(clusterSize - out.length, match.start - anchor, match.length);
+      if (fitted === 0) break;
+      put(match.start, match.match, fitted);
+      if (fitted < match.length) break;
+      ip = anchor;
+    }
+    const room = clusterSize - out.length;
+    let literals = Math.min(end - anchor, room - 1);
+    while (literals + extra(literals) >= room) literals--;
+    out.push(...sequence(anchor, literals, 0, 0));
+    return { bytes: Uint8Array.from(out), consumed: anchor + literals - start };
+  }
+
   const stored: Uint8Array[] = [];
   const extents: number[] = [];
+  const saves = ({ bytes, consumed }: Cluster): boolean => {
+    const size = Math.ceil(bytes.length / blockSize) * blockSize;
+    return consumed > size + Math.floor(size / 64);
+  };
   function raw(at: number, size: number): void {
     for (let done = 0; done < size; done += blockSize) {
       const bytes = new Uint8Array(blockSize);
@@ -112,10 +180,16 @@ export function encodeReference(
       raw(at, left);
       break;
     }
-    const { bytes, consumed } = cluster(at, Math.min(content.length, at + maxContent));
+    const last = Math.min(content.length, at + maxContent);
+    let made = cluster(at, last);
+    if (algorithm === "lz4hc" && (left <= blockSize || saves(made))) {
+      chained = Math.max(chained, at);
+      made = highCluster(at, last, 2 ** (level - 1));
+    }
+    const { bytes, consumed } = made;
     const blocks = Math.ceil(bytes.length / blockSize);
     const size = blocks * blockSize;
-    if (!(left <= blockSize && consumed === left) && consumed <= size + Math.floor(size / 64)) {
+    if (!(left <= blockSize && consumed === left) && !saves(made)) {
       const rawSize = left <= blockSize ? room : Math.max(Math.floor(consumed / blockSize), 1) * blockSize;
       raw(at, rawSize);
       at += rawSize;
@@ -228,13 +302,25 @@ const content = fc
   .filter(({ length }) => length > 0);
 
 const encoding = fc
-  .tuple(fc.constantFrom(512, 4096, 4096), fc.constantFrom(1, 1, 2, 3, 16))
-  .map(([blockSize, blocks]): ClusterEncoding => ({ algorithm: "lz4", blockSize, clusterSize: blockSize * blocks }));
+  .tuple(
+    fc.constantFrom(512, 4096, 4096),
+    fc.constantFrom(1, 1, 2, 3, 16),
+    fc.constantFrom("lz4" as const, "lz4hc" as const),
+    fc.constantFrom(1, 2, 5, 9),
+  )
+  .map(
+    ([blockSize, blocks, algorithm, level]): ClusterEncoding => ({
+      algorithm,
+      level: algorithm === "lz4" ? 1 : level,
+      blockSize,
+      clusterSize: blockSize * blocks,
+    }),
+  );
 
-test("the module does what the reference does, and decodes to the content", () => {
-  const encoder = createLz4Encoder();
-  fc.assert(
-    fc.property(fc.array(content, { minLength: 1, maxLength: 4 }), encoding, (contents, how) => {
+test("the module does what the reference does, and decodes to the content", async () => {
+  const encoder = createPieceEncoder();
+  await fc.assert(
+    fc.asyncProperty(fc.array(content, { minLength: 1, maxLength: 4 }), encoding, async (contents, how) => {
       const pieces: Piece[] = [];
       let at = 0;
       for (const bytes of contents) {
@@ -242,7 +328,7 @@ test("the module does what the reference does, and decodes to the content", () =
         pieces.push({ at, size: bytes.length });
         at += Math.ceil(bytes.length / how.blockSize) * how.blockSize;
       }
-      const { bytes, extents } = encoder.encode(pieces, how);
+      const { bytes, extents } = await encoder.encode(pieces, how);
       const settings = { maxContent: 1024 * 1024, tableBits: how.clusterSize <= 4 * 4096 ? 12 : 14 };
       const expected = contents.map((one) => encodeReference(one, how, settings));
       assert.deepEqual(
@@ -257,8 +343,8 @@ test("the module does what the reference does, and decodes to the content", () =
   );
 });
 
-test("every size near a block and near the least that LZ4 takes", () => {
-  const encoder = createLz4Encoder();
+test("every size near a block and near the least that LZ4 takes", async () => {
+  const encoder = createPieceEncoder();
   const sizes = [...Array(40).keys()].map((i) => i + 1);
   for (const base of [4096, 8192, 65536]) for (let d = -20; d < 20; d++) sizes.push(base + d);
   for (const period of [1, 2, 7, 5000])
@@ -267,14 +353,21 @@ test("every size near a block and near the least that LZ4 takes", () => {
         for (let i = 0; i < size; i++) encoder.input[i] = Math.imul(i % period, 0x9e3779b1) >>> 24;
         const wanted = encoder.input.slice(0, size);
         const pieces = [{ at: 0, size }];
-        const { bytes, extents } = encoder.encode(pieces, { algorithm: "lz4", blockSize: 4096, clusterSize });
-        assert.ok(Buffer.from(wanted).equals(decodePieces(bytes, extents, pieces, 4096)[0]!), `${size}, ${period}`);
+        for (const algorithm of ["lz4", "lz4hc"] as const) {
+          const { bytes, extents } = await encoder.encode(pieces, {
+            algorithm,
+            level: 1,
+            blockSize: 4096,
+            clusterSize,
+          });
+          assert.ok(Buffer.from(wanted).equals(decodePieces(bytes, extents, pieces, 4096)[0]!), `${size}, ${period}`);
+        }
       }
 });
 
-test("calls that the module could not survive are refused", () => {
-  const encoder = createLz4Encoder();
-  const good: ClusterEncoding = { algorithm: "lz4", blockSize: 4096, clusterSize: 4096 };
+test("calls that the module could not survive are refused", async () => {
+  const encoder = createPieceEncoder();
+  const good: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, clusterSize: 4096 };
   const bad: [readonly Piece[], ClusterEncoding][] = [
     [[{ at: 0, size: 0 }], good],
     [[{ at: 1, size: 10 }], good],
@@ -289,6 +382,7 @@ test("calls that the module could not survive are refused", () => {
     [[{ at: 0, size: 10 }], { ...good, clusterSize: 5000 }],
     [[{ at: 0, size: 10 }], { ...good, clusterSize: 2 * 1024 * 1024 }],
     [[{ at: 0, size: 10 }], { ...good, blockSize: 1000 }],
+    [[{ at: 0, size: 10 }], { ...good, algorithm: "lz4hc", level: 13 }],
   ];
-  for (const [pieces, how] of bad) assert.throws(() => encoder.encode(pieces, how), RangeError);
+  for (const [pieces, how] of bad) await assert.rejects(encoder.encode(pieces, how), RangeError);
 });

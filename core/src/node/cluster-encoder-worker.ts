@@ -1,6 +1,7 @@
 /** A worker thread of the cluster encoder: encodes slots of shared memory as it is told, until it is terminated. */
 import { parentPort } from "node:worker_threads";
-import { type ClusterEncoding, createLz4Encoder, type Piece } from "../codecs/index.ts";
+import { type ClusterEncoding, createPieceEncoder, type Piece } from "../codecs/index.ts";
+import { loadFrameMaker } from "./zstd-wasm.ts";
 
 /** The memory of one slot. */
 export interface SlotMemory {
@@ -24,14 +25,14 @@ export interface EncodeDone {
   readonly error?: string;
 }
 
-const encoder = createLz4Encoder();
+const encoder = createPieceEncoder(loadFrameMaker);
 
-parentPort?.on("message", ({ memory, pieces, encoding }: EncodeJob) => {
+parentPort?.on("message", async ({ memory, pieces, encoding }: EncodeJob) => {
   let done: EncodeDone;
   try {
     const input = new Uint8Array(memory.input);
     for (const { at, size } of pieces) encoder.input.set(input.subarray(at, at + size), at);
-    const { bytes, extents } = encoder.encode(pieces, encoding);
+    const { bytes, extents } = await encoder.encode(pieces, encoding);
     new Uint8Array(memory.output).set(bytes);
     new Uint32Array(memory.extents).set(extents);
     done = { size: bytes.length, extents: extents.length };

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type ClusterEncoder, type ClusterEncoding, inlineClusterEncoder } from "../codecs/index.ts";
 import { createClusterEncoder } from "./cluster-encoder.ts";
 
-const ENCODING: ClusterEncoding = { algorithm: "lz4", blockSize: 4096, clusterSize: 4096 };
+const ENCODING: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, clusterSize: 4096 };
 
 async function encodeOnce(encoder: ClusterEncoder, content: Uint8Array) {
   const slot = await encoder.take();
@@ -64,4 +64,30 @@ test("disposing rejects the calls in work", async () => {
   await encoder[Symbol.asyncDispose]();
   await work;
   await assert.rejects(encoder.take(), /disposed/);
+});
+
+test("what a piece becomes does not depend on what was encoded before it, nor beside it", async () => {
+  const noise = randomBytes(3000);
+  const content = new Uint8Array(400_000);
+  for (let at = 0; at < content.length; at += 1000) content.set(noise.subarray(at % 2000, (at % 2000) + 997), at);
+  for (const [algorithm, level] of [
+    ["lz4", 1],
+    ["lz4hc", 9],
+    ["zstd", 3],
+    ["zstd", 7],
+  ] as const) {
+    const encoding: ClusterEncoding = { algorithm, level, blockSize: 4096, clusterSize: 16384 };
+    await using encoder = createClusterEncoder({ workers: 1 });
+    const results: Uint8Array[] = [];
+    for (const before of [0, 4096, 131_072]) {
+      const slot = await encoder.take();
+      slot.input.set(randomBytes(before));
+      slot.input.set(content, before);
+      const pieces = [...(before === 0 ? [] : [{ at: 0, size: before }]), { at: before, size: content.length }];
+      const { bytes } = await slot.encode(pieces, encoding);
+      results.push(bytes.slice(before)); // noise stays as long as it is
+      slot.release();
+    }
+    for (const result of results) assert.ok(Buffer.from(result).equals(results[0]!), algorithm);
+  }
 });

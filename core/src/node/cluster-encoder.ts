@@ -11,6 +11,7 @@ import {
 } from "../codecs/index.ts";
 import type { EncodeDone, EncodeJob, SlotMemory } from "./cluster-encoder-worker.ts";
 import { workerUrl as workerUrlOf } from "./own-files.ts";
+import { loadFrameMaker } from "./zstd-wasm.ts";
 
 /** One is filled and one is emptied while the others are encoded. */
 const SPARE_SLOTS = 2;
@@ -40,7 +41,7 @@ export function createClusterEncoder(options: ClusterEncoderOptions): ClusterEnc
   const { workers: limit } = options;
   if (!Number.isSafeInteger(limit) || limit < 0 || limit > MAX_WORKERS)
     throw new RangeError(`${limit} workers, 0 to ${MAX_WORKERS} are possible`);
-  if (limit === 0) return { ...inlineClusterEncoder(), async [Symbol.asyncDispose]() {} };
+  if (limit === 0) return { ...inlineClusterEncoder(loadFrameMaker), async [Symbol.asyncDispose]() {} };
   const workerUrl = options.workerUrl ?? workerUrlOf("cluster-encoder");
   const threads: Worker[] = [];
   const idle: Worker[] = [];

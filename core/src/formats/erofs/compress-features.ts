@@ -2,7 +2,7 @@
 import { concatBytes } from "../../bytes/index.ts";
 import type { Compression } from "./compress.ts";
 import { INCOMPAT } from "./format.ts";
-import { ALGORITHMS, RawLz4Config } from "./format-compressed.ts";
+import { ALGORITHMS, RawLz4Config, RawZstdConfig, ZSTD_MIN_WINDOW_LOG } from "./format-compressed.ts";
 
 export interface CompressionFeatures {
   /** Bits of `featureIncompat`. */
@@ -23,21 +23,25 @@ export const NO_COMPRESSION: CompressionFeatures = /* @__PURE__ */ Object.freeze
 const LZ4_MAX_DISTANCE = 65535;
 
 export function algorithmNumber(algorithm: Compression["algorithm"]): number {
-  return ALGORITHMS.indexOf(algorithm);
+  return ALGORITHMS.indexOf(algorithm === "lz4hc" ? "lz4" : algorithm);
 }
 
-/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13. */
+/** log2 of the window of zstd frames: no cluster has more content. Linux takes no more. */
+const ZSTD_WINDOW_LOG = 20;
+
+/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13, zstd on 6.10. */
 export function featuresOf({ algorithm, clusterSize }: Compression, blockSize: number): CompressionFeatures {
-  if (clusterSize === blockSize)
+  const number = algorithmNumber(algorithm);
+  if (algorithm !== "zstd" && clusterSize === blockSize)
     return { incompat: INCOMPAT.zeroPadding, compression: LZ4_MAX_DISTANCE, configs: new Uint8Array(0) };
-  const config = RawLz4Config.encode({
-    maxDistance: LZ4_MAX_DISTANCE,
-    maxClusterBlocks: clusterSize / blockSize,
-    reserved: new Uint8Array(0),
-  });
+  const reserved = new Uint8Array(0);
+  const config =
+    algorithm === "zstd"
+      ? RawZstdConfig.encode({ format: 0, windowLog: ZSTD_WINDOW_LOG - ZSTD_MIN_WINDOW_LOG, reserved })
+      : RawLz4Config.encode({ maxDistance: LZ4_MAX_DISTANCE, maxClusterBlocks: clusterSize / blockSize, reserved });
   return {
     incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs,
-    compression: 2 ** algorithmNumber(algorithm),
+    compression: 2 ** number,
     configs: concatBytes(Uint8Array.of(config.length, 0), config),
   };
 }

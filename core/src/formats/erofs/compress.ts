@@ -13,7 +13,10 @@ import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.t
 
 export interface Compression {
   readonly encoder: ClusterEncoder;
-  readonly algorithm: "lz4";
+  /** `lz4hc` takes more time and reads as `lz4`. Linux reads zstd from 6.10 on. */
+  readonly algorithm: "lz4" | "lz4hc" | "zstd";
+  /** How much is tried: 1 to 12 of `lz4hc`, 1 to 19 of `zstd`, 1 of `lz4`. */
+  readonly level: number;
   /** Bytes that a cluster may take, a multiple of the block size, at most 1 MiB. Linux before 5.13 reads only one block. */
   readonly clusterSize: number;
 }
@@ -67,8 +70,8 @@ export async function storeCompressed(
   options: CompressOptions,
 ): Promise<Extents> {
   const { blockSize, signal, onStored, hashes } = options;
-  const { encoder, clusterSize, algorithm } = options.compression;
-  const encoding = { algorithm, blockSize, clusterSize };
+  const { encoder, clusterSize, algorithm, level } = options.compression;
+  const encoding = { algorithm, level, blockSize, clusterSize };
   const extents: (Extent | undefined)[] = new Array(table.inodes.length);
   const sizes = countSizes(table);
   const known = new Map<string, number>(); // size and digest → file

@@ -1,3 +1,4 @@
 export { GENERATIONS, openGenerations } from "./etc-generations.ts";
+export { healthHost } from "./health.ts";
 export { thisMachine } from "./host.ts";
 export { recordFiles } from "./record-files.ts";

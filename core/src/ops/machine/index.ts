@@ -17,6 +17,18 @@ export {
   trackedSource,
 } from "./find.ts";
 export {
+  checkHealth,
+  HEALTH_FOLDERS,
+  type HealthCheck,
+  type HealthHost,
+  type HealthProgram,
+  type HealthReport,
+  MAX_HEALTH_CHECKS,
+  MAX_HEALTH_OUTPUT,
+  type ProgramOutcome,
+  recordHealth,
+} from "./health.ts";
+export {
   appendHistory,
   HISTORY_FILE,
   MAX_EVENTS,
