@@ -9,6 +9,8 @@ export interface Command {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Before each run, not measured. */
+  readonly prepare?: () => void;
 }
 
 /**
@@ -31,7 +33,8 @@ export async function compare(commands: readonly Command[], rounds: number): Pro
   const costs = commands.map((): Cost[] => []);
   const peaks: number[] = [];
   for (let round = 0; round < rounds + 1; round++)
-    for (const [index, { command, args }] of commands.entries()) {
+    for (const [index, { command, args, prepare }] of commands.entries()) {
+      prepare?.();
       const cost = await measure(command, args, { samplesMemory: round === 0 });
       if (cost.peakMemory === undefined)
         costs[index]!.push(cost); // same length

@@ -69,9 +69,14 @@ async function makeLayout(tar: string): Promise<{ layout: string; layer: string 
   return { layout, layer: named };
 }
 
-/** Paths of an OCI layout, whose tag is `latest`, and of its one layer. */
-export async function largeImage(): Promise<{ layout: string; layer: string }> {
+/** The same as a tar. */
+export function largeTar(): string {
   const cache = join(cacheDirectory(), "bench");
   mkdirSync(cache, { recursive: true });
-  return makeLayout(makeRoot(cache));
+  return makeRoot(cache);
+}
+
+/** Paths of an OCI layout, whose tag is `latest`, and of its one layer. */
+export async function largeImage(): Promise<{ layout: string; layer: string }> {
+  return makeLayout(largeTar());
 }

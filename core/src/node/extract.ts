@@ -1,10 +1,21 @@
 /** Writes a tree into a directory, as faithfully as the caller's rights allow. */
-import { chmodSync, lchownSync, linkSync, mkdirSync, readdirSync, symlinkSync, utimesSync } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import {
+  chmodSync,
+  closeSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  symlinkSync,
+  utimesSync,
+  writeSync,
+} from "node:fs";
+import { rm } from "node:fs/promises";
 import { type ByteString, bytesOf } from "../bytes/index.ts";
 import { SinkError } from "../errors/index.ts";
 import type { Note, Task } from "../ops/report.ts";
-import { chunksOf } from "../source/index.ts";
 import { type Directory, type Node, type RegularFile, showPath, TYPE_BITS, walkTree } from "../tree/index.ts";
 import { writeFailure } from "./errors.ts";
 import { dataRuns, makeDirectories } from "./files.ts";
@@ -26,6 +37,9 @@ export interface Extracted {
   /** What could not be restored, one note a kind. */
   readonly notes: readonly Note[];
 }
+
+/** Bytes of a file that are in memory at a time. */
+const BUFFER_SIZE = 1024 * 1024;
 
 /** Counts what could not be done, by kind, with the first example. */
 function omissions() {
@@ -77,6 +91,7 @@ async function fillDirectory(tree: Directory, directory: string, options: Extrac
   const base = Buffer.from(directory);
   const firstNames = new Map<Node, Buffer>();
   const directories: { readonly at: Buffer; readonly path: ByteString; readonly node: Directory }[] = [];
+  const buffer = new Uint8Array(BUFFER_SIZE); // one for all files
   let entries = 0;
   let bytes = 0;
 
@@ -96,7 +111,7 @@ async function fillDirectory(tree: Directory, directory: string, options: Extrac
         continue;
       }
       firstNames.set(node, at);
-      if (node.type === "file") bytes += await writeFile(node, at, options);
+      if (node.type === "file") bytes += await writeFile(node, at, buffer, options);
       else if (node.type === "symlink") symlinkSync(Buffer.from(node.target, "latin1"), at);
       else if (!makeSpecial(node, at, native, options)) {
         missing.add("device nodes, fifos and sockets", path);
@@ -134,21 +149,34 @@ async function fillDirectory(tree: Directory, directory: string, options: Extrac
   }
 }
 
-async function writeFile(node: RegularFile, at: Buffer, { task, signal }: ExtractOptions): Promise<number> {
-  const handle = await open(at, "wx", 0o600);
+/**
+ * Writes at once and not through the pool of threads, from one buffer and not from a fresh one for each piece: together
+ * that is a third of the CPU seconds for a Debian of 14,000 files (measured).
+ */
+async function writeFile(
+  { content }: RegularFile,
+  at: Buffer,
+  buffer: Uint8Array,
+  { task, signal }: ExtractOptions,
+): Promise<number> {
+  const file = openSync(at, "wx", 0o600);
   try {
-    let offset = 0;
-    for await (const chunk of chunksOf(node.content, { signal })) {
-      for (const [start, end] of dataRuns(offset, chunk))
-        for (let from = start; from < end; )
-          from += (await handle.write(chunk, from, end - from, offset + from)).bytesWritten;
-      offset += chunk.length;
+    let end = 0; // of what is written
+    for (let offset = 0; offset < content.size; offset += buffer.length) {
+      signal?.throwIfAborted();
+      const chunk = buffer.subarray(0, Math.min(buffer.length, content.size - offset));
+      if (content.readInto === undefined) chunk.set(await content.read(offset, chunk.length, { signal }));
+      else await content.readInto(offset, chunk);
+      for (const [start, stop] of dataRuns(offset, chunk)) {
+        for (let from = start; from < stop; ) from += writeSync(file, chunk, from, stop - from, offset + from);
+        end = offset + stop;
+      }
       task?.advance(chunk.length);
     }
-    await handle.truncate(node.content.size);
-    return offset;
+    if (end < content.size) ftruncateSync(file, content.size); // it ends with a hole
+    return content.size;
   } finally {
-    await handle.close();
+    closeSync(file);
   }
 }
 

@@ -19,7 +19,7 @@ export function decodeExtent(
       // Only LZ4 is older than padding in front, and its blocks have no end of their own.
       placement: superblock.isZeroPadded || encoding !== "lz4" ? "zeros-before" : "rest-after",
       isPartial,
-      windowSize: encoding === "microlzma" || encoding === "zstd" ? superblock.windowSizes[encoding] : undefined,
+      // Where a match may reach is a matter of the decoder's memory, and here all of the output is at hand.
       what: `cluster of inode ${showNid(inode.nid)}`,
       offset: start,
     };
