@@ -25,7 +25,7 @@ function sample(): Directory {
 
 async function imageOf(compressed: boolean): Promise<{ bytes: Uint8Array<ArrayBuffer>; image: ErofsImage }> {
   const sink = memorySink();
-  const compression = { encoder: inlineClusterEncoder(), algorithm: "lz4", level: 0, clusterSize: 16_384 } as const;
+  const compression = { encoder: inlineClusterEncoder(), algorithm: "lz4", level: 1, clusterSize: 16_384 } as const;
   await writeErofs(sample(), sink, compressed ? { compression, tails: "blocks" } : { tails: "blocks" });
   const bytes = sink.bytes();
   return { bytes, image: await openErofs(bytesSource(bytes.slice())) };
