@@ -29,8 +29,9 @@ import { extractTree } from "../../core/src/node/extract.ts";
 import { createFile, openFile } from "../../core/src/node/files.ts";
 import { readHostTree } from "../../core/src/node/host-tree.ts";
 import { openGenerations } from "../../core/src/node/machine/etc-generations.ts";
+import { resetEtc } from "../../core/src/node/machine/etc-reset.ts";
 import { loadNativeCalls } from "../../core/src/node/native.ts";
-import { carryEtc, overlayView, sealedEtc, upperFor } from "../../core/src/ops/etc/index.ts";
+import { carryEtc, etcChanges, overlayView, planReset, sealedEtc, upperFor } from "../../core/src/ops/etc/index.ts";
 import { attributes, type Directory, directory, walkTree } from "../../core/src/tree/index.ts";
 import { etcTree, file, linesOf } from "../support/etc-trees.ts";
 import { requireRoot } from "../support/oracle.ts";
@@ -322,4 +323,30 @@ test("what was cut off in the middle is cleared away by the next", async (t) => 
   await store.put(V1, directory(attributes(0o755)), {});
   assert.deepEqual(readdirSync(`${root}/etc`), [V1]);
   assert.deepEqual(readdirSync(`${root}/etc/${V1}`).sort(), ["upper", "work"]);
+});
+
+test("a reset through the mounted overlay leaves what the image has, and nothing to carry", async (t) => {
+  const root = place(t);
+  if (root === undefined) return;
+  let number = 0;
+  await fc.assert(
+    fc.asyncProperty(etcTree, edits, async (lower, list) => {
+      const at = join(root, String(number++));
+      await writeTree(lower, `${at}/lower`);
+      const store = openGenerations(`${at}/etc`);
+      await store.put(V1, directory(lower), {});
+      await withOverlay(`${at}/lower`, `${at}/etc/${V1}`, `${at}/mount`, async () => {
+        for (const one of list) edit(`${at}/mount`, one);
+        const sealed = await readHostTree(`${at}/lower`);
+        const changes = await etcChanges(sealed, overlayView(sealed, await store.readUpper(V1)));
+        await resetEtc(`${at}/mount`, planReset(changes));
+        assert.deepEqual(await linesOf(await readHostTree(`${at}/mount`)), await linesOf(lower));
+        const view = overlayView(sealed, await store.readUpper(V1));
+        assert.deepEqual(await etcChanges(sealed, view), []);
+        assert.equal((await upperFor(sealed, view)).entries.size, 0);
+      });
+      rmSync(at, { recursive: true });
+    }),
+    { numRuns: RUNS },
+  );
 });

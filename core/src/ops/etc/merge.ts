@@ -48,6 +48,14 @@ export interface MergeOptions extends ReadOptions {
 
 /** Made by the machine for the release that runs; `.updated` and the linker's cache would hide those of the next. */
 const NEVER_CARRIED: ReadonlySet<string> = new Set([".updated", "ld.so.cache", "ld.so.cache~", ".pwd.lock"]);
+/** What a reset was about to put in place when it was killed. */
+const LEFTOVER_PREFIX = ".ashlar-partial-";
+
+/** Whether a path below /etc is of those that are never carried. */
+export function isMadeByMachine(path: ByteString): boolean {
+  return NEVER_CARRIED.has(path) || path.startsWith(LEFTOVER_PREFIX);
+}
+
 /** The databases as they were before their last change: history of this machine, and never contested. */
 const BACKUPS: ReadonlySet<string> = new Set(["passwd-", "group-", "shadow-", "gshadow-", "subuid-", "subgid-"]);
 const MACHINE_ID = "machine-id";
@@ -120,7 +128,7 @@ export async function mergeEtc(
     local: Node | undefined,
     next: Node | undefined,
   ): Promise<Node | undefined> {
-    if (NEVER_CARRIED.has(name)) return next;
+    if (isMadeByMachine(name)) return next;
     if (name === MACHINE_ID && (await isMachineId(local))) return local;
     if (BACKUPS.has(name) && !(await isSameNode(base, local, reading))) return local;
     if (isDatabase(name) && isSmallFile(local) && isSmallFile(next) && (base === undefined || isSmallFile(base)))
