@@ -16,7 +16,14 @@ import { installCommand } from "./commands/install.ts";
 import { keygenCommand } from "./commands/keygen.ts";
 import { lintCommand } from "./commands/lint.ts";
 import { loginCommand, logoutCommand } from "./commands/login.ts";
-import { historyCommand, rollbackCommand, statusCommand, switchCommand, upgradeCommand } from "./commands/machine.ts";
+import {
+  gcCommand,
+  historyCommand,
+  rollbackCommand,
+  statusCommand,
+  switchCommand,
+  upgradeCommand,
+} from "./commands/machine.ts";
 import { pullCommand } from "./commands/pull.ts";
 import { pushCommand } from "./commands/push.ts";
 import { reproduceCommand } from "./commands/reproduce.ts";
@@ -54,6 +61,7 @@ const routes = buildRouteMap({
     switch: switchCommand,
     rollback: rollbackCommand,
     history: historyCommand,
+    gc: gcCommand,
     agent: agentRoutes,
     completion: completionCommand,
   },

@@ -29,6 +29,7 @@ export interface Fleet {
 }
 
 const content = (version: string) => ({
+  "etc/app.conf": `setting = ${version}\n`,
   "etc/motd": `release ${version}\n`,
   "usr/bin/same": noise(300_000, "same"),
   "usr/bin/tool": noise(40_000, `tool ${version}`),

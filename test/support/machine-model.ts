@@ -6,8 +6,15 @@ import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import { SinkError } from "../../core/src/errors/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import { decompressFrame, nodeHashes } from "../../core/src/node/index.ts";
+import type { GenerationStore } from "../../core/src/ops/etc/index.ts";
 import { silentReporter } from "../../core/src/ops/index.ts";
-import type { MachineFacts, MachineHost, PolicyText, RecordStore } from "../../core/src/ops/machine/index.ts";
+import {
+  type MachineFacts,
+  type MachineHost,
+  type PolicyText,
+  type RecordStore,
+  utcWallClock,
+} from "../../core/src/ops/machine/index.ts";
 import {
   type BootEntry,
   chosenEntry,
@@ -64,6 +71,7 @@ export interface MachineModel extends MachineHost {
   /** Who uses the inactive slot. */
   slotUse: string | undefined;
   espReadOnly: boolean;
+  etc: GenerationStore | undefined;
   readonly reboots: { count: number };
   /** Starts what the boot loader chooses, and counts; returns the entry with its counter from now on. */
   boot(): Promise<BootEntry>;
@@ -100,8 +108,11 @@ export async function machineModel(release: SampleRelease, diskSize = 96 * MIB):
     privileged: true,
     slotUse: undefined,
     espReadOnly: false,
+    etc: undefined,
     reboots: { count: 0 },
     clock: () => model.time,
+    wallClock: utcWallClock,
+    generations: async () => model.etc,
     async facts(): Promise<MachineFacts> {
       const rootHash = running?.rootHash ?? "";
       return {

@@ -1,6 +1,6 @@
 /** `ashlar agent …`: what the units of a machine call. Not listed, since people have `status`, `upgrade` and `history`. */
 import { buildCommand, buildRouteMap } from "@stricli/core";
-import { jsonFlag, type OutputFlags, quietFlag } from "./flags.ts";
+import { jsonFlag, type OutputFlags, quietFlag, type RegistryFlags, registryFlags, workersFlag } from "./flags.ts";
 
 export interface AgentFlags extends OutputFlags {
   readonly quiet: boolean;
@@ -31,7 +31,29 @@ const healthCommand = buildCommand({
   },
 });
 
+export interface AutoFlags extends AgentFlags, RegistryFlags {
+  readonly workers?: number | undefined;
+}
+
+const autoCommand = buildCommand({
+  loader: async () => (await import("../run/machine/agent.ts")).runAuto,
+  parameters: { flags: { ...registryFlags, workers: workersFlag, ...flags } },
+  docs: {
+    brief: "Look for a newer release and reboot into what is staged, where it is time to",
+    fullDescription: "Called by a timer every few minutes; what it does and when is in the policy of the machine.",
+  },
+});
+
+const carryEtcCommand = buildCommand({
+  loader: async () => (await import("../run/machine/agent.ts")).runCarryEtc,
+  parameters: { flags },
+  docs: {
+    brief: "Carry local changes of /etc to the release that boots next",
+    fullDescription: "Called when the machine goes down; nothing where no release is staged.",
+  },
+});
+
 export const agentRoutes = buildRouteMap({
-  routes: { booted: bootedCommand, health: healthCommand },
+  routes: { booted: bootedCommand, health: healthCommand, auto: autoCommand, carryEtc: carryEtcCommand },
   docs: { brief: "What the units of a machine call" },
 });

@@ -30,6 +30,7 @@ export const statusCommand = buildCommand({
 
 export interface UpgradeFlags extends ProgressFlags, RegistryFlags {
   readonly check: boolean;
+  readonly downloadOnly: boolean;
   readonly apply: boolean;
   readonly force: boolean;
   readonly workers?: number | undefined;
@@ -41,6 +42,12 @@ export const upgradeCommand = buildCommand({
   loader: async () => (await import("../run/machine/upgrade.ts")).runUpgrade,
   parameters: {
     flags: {
+      downloadOnly: {
+        kind: "boolean",
+        brief:
+          "Put everything onto the disk but the boot loader's entry; the next upgrade without it stages the release",
+        default: false,
+      },
       check: { kind: "boolean", brief: "Only look whether there is a newer release", default: false },
       apply: applyFlag,
       force: {
@@ -120,6 +127,27 @@ export const rollbackCommand = buildCommand({
       "What was staged and never ran is taken back instead: then what runs stays.",
       "",
       "  ashlar rollback --apply",
+    ].join("\n"),
+  },
+});
+
+export interface GcFlags extends OutputFlags {
+  readonly dryRun: boolean;
+}
+
+export const gcCommand = buildCommand({
+  loader: async () => (await import("../run/machine/gc.ts")).runGc,
+  parameters: {
+    flags: {
+      dryRun: { kind: "boolean", brief: "Only say what would be removed", default: false },
+      json: jsonFlag,
+    },
+  },
+  docs: {
+    brief: "Remove what belongs to no release on this machine",
+    fullDescription: [
+      "Removes entries on the ESP that start a root which is on the disk no longer, UKIs that were never finished, layers of /etc",
+      "and digests of roots that are gone. What runs, is staged, or can be gone back to stays; `upgrade` makes room by itself.",
     ].join("\n"),
   },
 });

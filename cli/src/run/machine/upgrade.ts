@@ -1,4 +1,5 @@
 /** `ashlar upgrade` and `switch`. */
+import { PolicyError } from "@ashlar/core/errors";
 import { type MachineHost, sourceKindOf, switchSource, type UpgradeReport, upgrade } from "@ashlar/core/ops/machine";
 import type { OutputFlags } from "../../commands/flags.ts";
 import type { SwitchFlags, UpgradeFlags } from "../../commands/machine.ts";
@@ -21,12 +22,18 @@ async function finish(host: MachineHost, report: UpgradeReport, flags: ApplyFlag
   if (reboots) await host.reboot();
 }
 
+function modeOf({ check, downloadOnly, apply }: UpgradeFlags): "check" | "download" | "stage" {
+  if (Number(check) + Number(downloadOnly) + Number(apply) > 1)
+    throw new PolicyError("upgrade-options", "--check, --download-only and --apply exclude each other");
+  return check ? "check" : downloadOnly ? "download" : "stage";
+}
+
 export function runUpgrade(flags: UpgradeFlags): Promise<void> {
   return inSession(flags, async (session) => {
     const host = machineHost();
     await using hasher = blockHasher(flags.workers);
     session.leaveBehind("what runs goes on running; the same command goes on where it was");
-    const mode = flags.check ? "check" : "stage";
+    const mode = modeOf(flags);
     const environment = await agentEnvironment(flags, hasher, session);
     const report = await upgrade(host, environment, { mode, force: flags.force });
     await finish(host, report, flags, session);

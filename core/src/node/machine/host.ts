@@ -86,6 +86,11 @@ export function thisMachine(agentVersion: string): MachineHost {
     recipes: recordFiles(join(STATE_FOLDER, "recipes"), MAX_RECIPE_SIZE),
     volatile: recordFiles(RUN_FOLDER),
     clock: () => Date.now(),
+    wallClock(time) {
+      const date = new Date(time);
+      return { weekday: date.getDay(), minutes: date.getHours() * 60 + date.getMinutes() };
+    },
+    generations: async () => undefined,
     lock: (verb) => lockAgent(join(RUN_FOLDER, "agent.lock"), verb),
     async openDisk({ dataDevice }) {
       if (dataDevice === undefined)

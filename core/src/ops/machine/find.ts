@@ -91,6 +91,8 @@ export interface FindOptions {
   readonly force?: boolean | undefined;
   /** Also lower versions and other products: somebody chose this source now. */
   readonly anyVersion?: boolean | undefined;
+  /** What is known of the release that runs. */
+  readonly installed: KnownRelease | undefined;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -194,13 +196,9 @@ type Choice = { readonly release: ChannelRelease; readonly required: boolean } |
  * What failed on this machine, or was gone back from, is passed over, but for a barrier: nothing beyond one that failed is
  * installed, since what comes later relies on it.
  */
-function chooseRelease(
-  view: ChannelView,
-  decision: Decision,
-  device: DeviceFacts,
-  { record, environment, options: { force = false } }: Look,
-  now: number,
-): Choice {
+function chooseRelease(view: ChannelView, decision: Decision, device: DeviceFacts, look: Look, now: number): Choice {
+  const { record, environment, options } = look;
+  const { force = false } = options;
   if (decision.action === "wait") {
     const { release, parts } = decision;
     return {
@@ -209,6 +207,15 @@ function chooseRelease(
       message: `release ${release.version} is there, and its rollout (${parts / 100} %) has not come to this machine`,
     };
   }
+  const rebuilt = decision.action === "none" ? rebuiltRelease(view, look, device) : undefined;
+  if (rebuilt !== undefined)
+    return chooseRelease(
+      { ...view, releases: [rebuilt] },
+      decideFresh(view, rebuilt, device, look, now),
+      device,
+      look,
+      now,
+    );
   if (decision.action === "none")
     return {
       result: "current",
@@ -246,6 +253,39 @@ function chooseRelease(
     version: decision.release.version,
     message: `release ${decision.release.version} is not tried again: ${refused.message}`,
   };
+}
+
+/**
+ * The release that runs, built again with another UKI: the root and so the version are the same, and the channel has another
+ * manifest for it.
+ */
+function rebuiltRelease(
+  { releases, epoch }: ChannelView,
+  { facts, options: { installed } }: Look,
+  { architecture, version }: DeviceFacts,
+): ChannelRelease | undefined {
+  const rootHash = facts.root?.rootHash;
+  if (installed === undefined || version === undefined) return undefined;
+  return releases.find(
+    (release) =>
+      release.epoch === epoch &&
+      release.architecture === architecture &&
+      release.version === version &&
+      release.rootHash === rootHash &&
+      release.manifest.digest !== installed.manifest,
+  );
+}
+
+/** Whether the floor and its rollout let a release of the running version in. */
+function decideFresh(
+  view: ChannelView,
+  release: ChannelRelease,
+  device: DeviceFacts,
+  { environment }: Look,
+  now: number,
+) {
+  const only = { ...view, releases: [release] };
+  return decide(only, { ...device, version: undefined }, { hashes: environment.hashes, now });
 }
 
 /** The channel's word and the release's own must be one. */

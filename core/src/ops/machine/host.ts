@@ -1,9 +1,11 @@
 /** What the agent needs of the machine that it is for; tests give one in memory. */
 import type { GptPartitionEntry } from "../../formats/gpt/index.ts";
+import type { GenerationStore } from "../etc/index.ts";
 import type { Device, EspFiles } from "../update/index.ts";
 import type { MachineFacts, RunningRoot } from "./facts.ts";
 import type { PolicyText } from "./policy.ts";
 import type { RecordStore } from "./record.ts";
+import type { WallClock } from "./schedule.ts";
 
 export interface OpenedEspFiles extends EspFiles {
   /** The kernel lets nobody write to it. */
@@ -32,6 +34,10 @@ export interface MachineHost {
   readonly volatile: RecordStore;
   /** Milliseconds since 1970, as the machine believes. */
   clock(): number;
+  /** What the clock on the wall of this machine says at a time. */
+  readonly wallClock: WallClock;
+  /** The layers of /etc; undefined where it lies in memory, or is none of ours. */
+  generations(): Promise<GenerationStore | undefined>;
   /** Alone among all runs that change the machine. Throws SinkError `busy` with who has it. */
   lock(verb: string): Promise<{ release(): Promise<void> }>;
   openDisk(root: RunningRoot): Promise<MachineDisk>;

@@ -1,3 +1,4 @@
+export { type AutoReport, auto } from "./auto.ts";
 export { recordBoot } from "./booted.ts";
 export {
   efiFlag,
@@ -9,6 +10,7 @@ export {
   type ReadEfiVariable,
   readLoaderFacts,
 } from "./efi-variables.ts";
+export { carryPendingEtc, describeCarried } from "./etc.ts";
 export { believedTime, type MachineFacts, type RunningRoot } from "./facts.ts";
 export {
   type AgentEnvironment,
@@ -16,6 +18,7 @@ export {
   type TrackedSource,
   trackedSource,
 } from "./find.ts";
+export { collectGarbage, type Garbage } from "./garbage.ts";
 export {
   checkHealth,
   HEALTH_FOLDERS,
@@ -68,6 +71,17 @@ export {
 } from "./record.ts";
 export { type RollbackReport, rollback } from "./rollback.ts";
 export { type Run, withRun } from "./run.ts";
+export {
+  type CheckTimes,
+  isInside,
+  nextCheck,
+  nextOpening,
+  parseWindow,
+  utcWallClock,
+  type WallClock,
+  type WallTime,
+  type Window,
+} from "./schedule.ts";
 export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
 export { switchSource, type UpgradeOptions, type UpgradeReport, upgrade } from "./upgrade.ts";
 export { parseVerityTable, type VerityTable } from "./verity-table.ts";

@@ -12,6 +12,7 @@ import {
   parseHistory,
   parseRecord,
   parseVerityTable,
+  parseWindow,
   readPolicyFiles,
 } from "./index.ts";
 
@@ -137,7 +138,8 @@ test("of source and trust what is sealed wins, of the rest what is local", () =>
   });
   assert.equal(policy.check.interval, 24 * 3_600_000);
   assert.equal(policy.check.jitter, 30 * 60_000);
-  assert.deepEqual(policy.reboot, { policy: "window", windows: ["Sat 02:00-04:00"] });
+  assert.equal(policy.reboot.policy, "window");
+  assert.deepEqual(policy.reboot.windows, [parseWindow("Sat 02:00-04:00")]);
 });
 
 test("later files win over earlier ones key by key, trust as a whole", () => {
@@ -162,6 +164,7 @@ test("a policy with a mistake is refused with its file", () => {
     "[check]\ninterval = 'soon'\n",
     "[check]\ninterval = '9999999d'\n",
     "[reboot]\npolicy = 'always'\n",
+    "[reboot]\nwindows = ['at night']\n",
     "[sorce]\n",
   ])
     assert.throws(() => readPolicyFiles([], [file(text, "/etc/ashlar/mine.toml")]), {

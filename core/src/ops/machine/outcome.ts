@@ -2,8 +2,9 @@
  * What became of a release that was staged: told after a reboot from what runs and from the counter in the name of its entry
  * on the ESP, which the boot loader and systemd-bless-boot keep.
  */
+import type { MachineFacts } from "./facts.ts";
 import type { MachineEvent } from "./history.ts";
-import { type AgentRecord, isSameRelease, type PendingRelease, withRefused } from "./record.ts";
+import { type AgentRecord, isSameRelease, type KnownRelease, type PendingRelease, withRefused } from "./record.ts";
 import { type EntryView, type MachineView, runningEntry } from "./view.ts";
 
 export interface Settled {
@@ -81,6 +82,21 @@ function findFailures(record: AgentRecord, view: MachineView, at: string): Settl
 
 function matches(entry: EntryView, rootHash: string, version: string): boolean {
   return entry.rootHash === rootHash && entry.version === version;
+}
+
+/** What this machine knows of the release that runs. Two UKIs may start one root: the entry that was booted tells which of them it is. */
+export function runningRelease(
+  facts: MachineFacts,
+  view: Pick<MachineView, "facts" | "entries">,
+  { releases }: AgentRecord,
+): KnownRelease | undefined {
+  const stem = runningEntry(view)?.stem.toLowerCase();
+  return releases.findLast(
+    ({ rootHash, imageVersion, entry }) =>
+      rootHash === facts.root?.rootHash &&
+      imageVersion === facts.imageVersion &&
+      (entry === undefined || stem === undefined || entry.toLowerCase() === stem),
+  );
 }
 
 export function entryOf(

@@ -6,7 +6,8 @@
 import { parse } from "smol-toml";
 import * as v from "valibot";
 import { decodeUtf8Strict, oneLine } from "../../bytes/index.ts";
-import { FormatError } from "../../errors/index.ts";
+import { FormatError, isAshlarError } from "../../errors/index.ts";
+import { parseWindow, type Window } from "./schedule.ts";
 
 /** Bytes of one file, and files that are read. */
 export const MAX_POLICY_FILE = 64 * 1024;
@@ -32,6 +33,21 @@ const Duration = v.pipe(
   v.check((text) => parseDuration(text) !== undefined, "is no time such as 30min, 6h or 1d"),
   v.transform((text) => parseDuration(text) ?? 0),
 );
+
+const Windows = v.pipe(
+  Texts,
+  v.check((texts) => texts.every(isWindow), "has a window that is not like Sat,Sun 02:00-05:00"),
+);
+
+function isWindow(text: string): boolean {
+  try {
+    parseWindow(text);
+    return true;
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    return false;
+  }
+}
 
 const SourceTable = v.pipe(
   v.strictObject({
@@ -60,11 +76,11 @@ const PolicyFile = v.strictObject({
   source: v.optional(SourceTable),
   trust: v.optional(TrustTable),
   check: v.optional(
-    v.strictObject({ interval: v.optional(Duration), jitter: v.optional(Duration), windows: v.optional(Texts) }),
+    v.strictObject({ interval: v.optional(Duration), jitter: v.optional(Duration), windows: v.optional(Windows) }),
   ),
   update: v.optional(v.strictObject({ mode: v.optional(v.picklist(["check", "download", "stage"])) })),
   reboot: v.optional(
-    v.strictObject({ policy: v.optional(v.picklist(["never", "window"])), windows: v.optional(Texts) }),
+    v.strictObject({ policy: v.optional(v.picklist(["never", "window"])), windows: v.optional(Windows) }),
   ),
   etc: v.optional(v.strictObject({ conflicts: v.optional(v.picklist(["refuse", "keep-local", "take-image"])) })),
   health: v.optional(
@@ -99,10 +115,10 @@ export interface UpdatePolicy {
     /** Milliseconds; a machine looks that much later at most. */
     readonly jitter: number;
     /** Looks only then; always where there is none. */
-    readonly windows: readonly string[];
+    readonly windows: readonly Window[];
   };
   readonly mode: "check" | "download" | "stage";
-  readonly reboot: { readonly policy: "never" | "window"; readonly windows: readonly string[] };
+  readonly reboot: { readonly policy: "never" | "window"; readonly windows: readonly Window[] };
   readonly etc: { readonly conflicts: "refuse" | "keep-local" | "take-image" };
   readonly health: { readonly timeout: number; readonly failedUnits: "ignore" | "fail" };
 }
@@ -175,10 +191,10 @@ export function readPolicyFiles(sealed: readonly PolicyText[], local: readonly P
     check: {
       interval: both.check?.interval ?? 6 * HOUR,
       jitter: both.check?.jitter ?? HOUR,
-      windows: both.check?.windows ?? [],
+      windows: (both.check?.windows ?? []).map(parseWindow),
     },
     mode: both.update?.mode ?? "stage",
-    reboot: { policy: both.reboot?.policy ?? "never", windows: both.reboot?.windows ?? [] },
+    reboot: { policy: both.reboot?.policy ?? "never", windows: (both.reboot?.windows ?? []).map(parseWindow) },
     etc: { conflicts: both.etc?.conflicts ?? "keep-local" },
     health: { timeout: both.health?.timeout ?? 60_000, failedUnits: both.health?.["failed-units"] ?? "ignore" },
   };

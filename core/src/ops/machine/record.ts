@@ -60,6 +60,8 @@ const Release = v.object({
   /** Of the release in its repository. */
   manifest: DigestText,
   reference: Text,
+  /** Of its file on the ESP, without counter and `.efi`; tells two UKIs of one root apart. */
+  entry: v.optional(Text),
   /** Of the channel that led to it. */
   epoch: v.optional(Count),
   /** Whom it was accepted from: the signatures of a reference, or a channel. */
@@ -81,6 +83,8 @@ const Pending = v.object({
   entry: Text,
   /** The boot in which it was staged; only a later one says anything of it. */
   bootId: Text,
+  /** Somebody goes back to it, and it was on the disk. */
+  back: v.optional(v.literal(true)),
   /** The last boot in which it ran on trial. */
   triedIn: v.optional(Text),
 });

@@ -62,6 +62,7 @@ async function goBack(run: Run, to: Target): Promise<RollbackReport> {
     at: timeText(run.now),
     entry: parseEntryName(to.entry)?.stem ?? to.entry,
     bootId: facts.bootId,
+    back: true,
   };
   const record = run.record();
   const others = { ...record, refused: record.refused.filter((refused) => !isSameRelease(refused, pending)) };

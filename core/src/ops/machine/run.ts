@@ -77,6 +77,9 @@ export async function withRun<T>(host: MachineHost, verb: string, work: (run: Ru
   }
 }
 
+/** Verbs that look at the source: a failure of theirs counts as a look, so that the timer waits before it tries again. */
+const LOOKING: readonly string[] = ["upgrade", "switch", "auto"];
+
 type Memory = Pick<Run, "record" | "save">;
 
 async function openMemory(host: MachineHost, at: string): Promise<Memory> {
@@ -102,9 +105,10 @@ async function rememberFailure({ record, save }: Memory, verb: string, at: strin
   const before = record().lastResult;
   const outcome: RunOutcome = { at, verb, result: "error", message, code };
   const isNew = before?.result !== "error" || before.message !== message;
+  const looks = LOOKING.includes(verb) ? { lastCheck: outcome } : {};
   try {
     await save(
-      { ...record(), lastResult: outcome },
+      { ...record(), ...looks, lastResult: outcome },
       ...(isNew ? [{ event: "error", message: `${verb}: ${message}` }] : []),
     );
   } catch (second) {

@@ -5,10 +5,12 @@ import {
   type Machine,
   parseEntryName,
   type Staged,
+  type StageOptions,
   type StageStep,
   stageRelease,
   storedContent,
 } from "../update/index.ts";
+import { describeCarried, etcCarrier } from "./etc.ts";
 import {
   type AgentEnvironment,
   type Candidate,
@@ -20,7 +22,7 @@ import {
   withFinding,
 } from "./find.ts";
 import type { MachineHost, OpenedEspFiles } from "./host.ts";
-import { entryOf } from "./outcome.ts";
+import { entryOf, runningRelease } from "./outcome.ts";
 import type { UpdatePolicy } from "./policy.ts";
 import {
   type AgentRecord,
@@ -53,6 +55,8 @@ export interface UpgradeReport {
   readonly staged: Staged | undefined;
   /** Whether the next boot starts something else than what runs. */
   readonly rebootNeeded: boolean;
+  /** What machine and image disagree on in /etc, a line each; decided as the policy says. */
+  readonly etc: readonly string[];
 }
 
 /**
@@ -62,14 +66,15 @@ export interface UpgradeReport {
 export function upgrade(
   host: MachineHost,
   environment: AgentEnvironment,
-  options: UpgradeOptions = {},
+  options: UpgradeOptions & { readonly verb?: "upgrade" | "auto" | undefined } = {},
 ): Promise<UpgradeReport> {
-  return withRun(host, "upgrade", async (run) => {
+  const verb = options.verb ?? "upgrade";
+  return withRun(host, verb, async (run) => {
     const policy = await run.policy();
     const source = trackedSource(policy, run.record());
     if (source === undefined)
       throw new PolicyError("no-source", "no channel or reference is set: a policy file or `ashlar switch` names one");
-    return follow(run, policy, "upgrade", source, undefined, environment, options);
+    return follow(run, policy, verb, source, undefined, environment, options);
   });
 }
 
@@ -99,13 +104,18 @@ async function follow(
   options: UpgradeOptions,
 ): Promise<UpgradeReport> {
   const { facts } = run;
-  const finding: FindOptions = { force: options.force, anyVersion: chosen !== undefined, now: run.now };
+  const finding: FindOptions = {
+    force: options.force,
+    anyVersion: chosen !== undefined,
+    installed: runningRelease(facts, run.view, run.record()),
+    now: run.now,
+  };
   return withFinding(source, facts, policy, run.record(), environment, finding, async (found) => {
     await run.save(lookedAt(run.record(), source, found, run.now));
     const { finding: result } = found;
     const report =
       result.result === "newer"
-        ? await bring(run, source, result.candidate, environment, options)
+        ? await bring(run, policy, source, result.candidate, environment, options)
         : nothingToDo(run, source, result);
     const outcome = outcomeOf(report, verb, run.now);
     const isChange = options.mode !== "check" && chosen !== undefined;
@@ -145,57 +155,68 @@ const runningOf = ({ facts }: Run) => ({ imageVersion: facts.imageVersion, rootH
 function nothingToDo(run: Run, source: TrackedSource, finding: Exclude<Finding, { result: "newer" }>): UpgradeReport {
   const { result, message } = finding;
   const rebootNeeded = run.record().pending?.state === "staged";
-  return { result, message, source, running: runningOf(run), release: undefined, staged: undefined, rebootNeeded };
+  const nothing = { release: undefined, staged: undefined, etc: [] };
+  return { result, message, source, running: runningOf(run), ...nothing, rebootNeeded };
 }
 
 async function bring(
   run: Run,
+  policy: UpdatePolicy,
   source: TrackedSource,
   candidate: Candidate,
   environment: AgentEnvironment,
   { mode = "stage", onStep }: UpgradeOptions,
 ): Promise<UpgradeReport> {
-  const { known, stored } = candidate;
+  const { known } = candidate;
   const { imageVersion } = known;
-  const base = { source, running: runningOf(run), release: known, staged: undefined };
-  if (isRunning(run, known))
-    return { ...base, result: "current", message: `release ${imageVersion} runs`, rebootNeeded: false };
+  const base = { source, running: runningOf(run), release: known, staged: undefined, etc: [] };
   const { pending } = run.record();
-  const isThere = pending?.manifest === known.manifest && entryOf(pending, run.view) !== undefined;
-  if (isThere && pending?.state === "staged" && mode !== "check")
+  // Where something else is staged, what runs has to be put first again.
+  if (isRunning(run, known) && pending?.state !== "staged")
+    return { ...base, result: "current", message: `release ${imageVersion} runs`, rebootNeeded: false };
+  const isPending = pending?.manifest === known.manifest && pending.rootHash === known.rootHash;
+  const isStaged = isPending && pending.state === "staged" && entryOf(pending, run.view) !== undefined;
+  if (mode === "check") {
+    const message = `release ${imageVersion} is there${candidate.required ? ", and should be installed at once" : ""}`;
+    return { ...base, result: "newer", message, rebootNeeded: isStaged };
+  }
+  if (isStaged)
     return {
       ...base,
       result: "staged",
       message: `release ${imageVersion} is staged already, and runs after a reboot`,
       rebootNeeded: true,
     };
-  if (mode === "check") {
-    const message = `release ${imageVersion} is there${candidate.required ? ", and should be installed at once" : ""}`;
-    return { ...base, result: "newer", message, rebootNeeded: isThere };
-  }
-  const staged = await stage(run, candidate, environment, onStep);
+  const isHeld = isPending && pending.state === "downloaded" && run.pair.inactive.rootHash === known.rootHash;
+  if (isHeld && mode === "download")
+    return {
+      ...base,
+      result: "downloaded",
+      message: `release ${imageVersion} is on the disk already; upgrade stages it`,
+      rebootNeeded: false,
+    };
+  const carrier = await etcCarrier(run, known, policy, environment);
+  const options = { onStep, hold: mode === "download" };
+  const staged = await stage(run, candidate, environment, { ...options, ...carrier });
   if (staged.change === "none" && staged.rootHash === run.pair.running.rootHash) {
-    await run.save(withRelease(run.record(), known));
+    await run.save({ ...withRelease(run.record(), withEntry(known, staged)), pending: undefined });
     return { ...base, result: "current", message: `release ${imageVersion} runs`, rebootNeeded: false };
   }
-  await remember(run, candidate, staged);
+  const etc = describeCarried(carrier.carried());
+  await remember(run, candidate, staged, etc);
+  const done = staged.held ? "is on the disk; upgrade stages it" : "is staged, and runs after a reboot";
   return {
     ...base,
     staged,
-    result: "staged",
-    message: `release ${stored.release.imageVersion} is staged, and runs after a reboot`,
-    rebootNeeded: true,
+    etc,
+    result: staged.held ? "downloaded" : "staged",
+    message: `release ${imageVersion} ${done}`,
+    rebootNeeded: !staged.held,
   };
 }
 
-function isRunning({ facts, record }: Run, known: KnownRelease): boolean {
-  const { root, imageVersion } = facts;
-  return record().releases.some(
-    (release) =>
-      release.manifest === known.manifest &&
-      release.rootHash === root?.rootHash &&
-      release.imageVersion === imageVersion,
-  );
+function isRunning({ facts, view, record }: Run, known: KnownRelease): boolean {
+  return runningRelease(facts, view, record())?.manifest === known.manifest;
 }
 
 /** The parts of the machine that staging writes to. Throws what the view has found; PolicyError `slot-in-use`. */
@@ -224,11 +245,12 @@ async function stage(
   run: Run,
   { known, stored }: Candidate,
   environment: AgentEnvironment,
-  onStep: UpgradeOptions["onStep"],
+  { onStep, ...options }: StageOptions,
 ): Promise<Staged> {
   const machine = await updatedMachine(run);
   let isInvalid = false;
   const staged = await stageRelease(storedContent(stored, environment), machine, environment, {
+    ...options,
     recipes: await readRecipes(run),
     onStep(step) {
       isInvalid ||= step === "invalidate";
@@ -253,26 +275,32 @@ async function readRecipes({ host, slots, facts }: Run): Promise<ReadonlyMap<str
   return recipes;
 }
 
-async function remember(run: Run, { known }: Candidate, staged: Staged): Promise<void> {
+const stemOf = ({ entry }: Staged): string => parseEntryName(entry)?.stem ?? entry;
+
+const withEntry = (known: KnownRelease, staged: Staged): KnownRelease => ({ ...known, entry: stemOf(staged) });
+
+async function remember(run: Run, { known }: Candidate, staged: Staged, etc: readonly string[]): Promise<void> {
   const { rootHash, uki, imageVersion, manifest } = known;
   const pending: PendingRelease = {
     manifest,
     rootHash,
     uki,
     imageVersion,
-    state: "staged",
+    state: staged.held ? "downloaded" : "staged",
     at: timeText(run.now),
-    entry: parseEntryName(staged.entry)?.stem ?? staged.entry,
+    entry: stemOf(staged),
     bootId: run.facts.bootId,
   };
+  const contested = etc.length === 0 ? "" : `; ${etc.length} conflicts in /etc`;
   const what = staged.change === "uki" ? "its UKI alone, in" : "in";
   await run.save(
-    { ...withRelease(run.record(), known), pending },
+    { ...withRelease(run.record(), withEntry(known, staged)), pending },
     {
-      event: "staged",
-      message: `release ${imageVersion} is staged, ${what} slot ${staged.slot}`,
+      event: staged.held ? "downloaded" : "staged",
+      message: `release ${imageVersion} is ${staged.held ? "on the disk" : "staged"}, ${what} slot ${staged.slot}${contested}`,
       imageVersion,
       rootHash,
+      ...(etc.length === 0 ? {} : { detail: etc.join("\n") }),
     },
   );
 }

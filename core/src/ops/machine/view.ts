@@ -20,6 +20,8 @@ export interface EntryView {
   /** Without the counter and `.efi`. */
   readonly stem: string;
   readonly version: string;
+  /** IMAGE_ID, which the boot loader sorts by. */
+  readonly product: string;
   readonly rootHash: string | undefined;
   /** Undefined for one that is confirmed, or was never counted. */
   readonly counter: BootCounter | undefined;
@@ -100,6 +102,7 @@ export async function viewDisk(
       file: entry.name,
       stem: entry.stem,
       version: entry.version,
+      product: entry.sortKey,
       rootHash: entry.rootHash,
       counter: entry.counter,
       bad: isBad(entry),

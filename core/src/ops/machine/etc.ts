@@ -1,0 +1,103 @@
+/** Local changes of /etc, on their way from the release that runs to the one that is staged. */
+import { fromHex } from "../../bytes/index.ts";
+import { openErofs } from "../../formats/erofs/index.ts";
+import type { BlockHasher } from "../../hash/index.ts";
+import type { ReadOptions } from "../../source/index.ts";
+import type { Directory } from "../../tree/index.ts";
+import { openSealedRoot, partitionSource } from "../disk/index.ts";
+import {
+  type CarriedEtc,
+  carryEtc,
+  checkCarry,
+  describeConflict,
+  type GenerationStore,
+  sealedEtc,
+} from "../etc/index.ts";
+import type { Device, Slot, StageOptions } from "../update/index.ts";
+import type { MachineHost } from "./host.ts";
+import { entryOf } from "./outcome.ts";
+import type { UpdatePolicy } from "./policy.ts";
+import type { KnownRelease } from "./record.ts";
+import { type Run, withRun } from "./run.ts";
+import { runningEntry } from "./view.ts";
+
+type Environment = { readonly blockHasher: BlockHasher } & ReadOptions;
+type Named = Pick<KnownRelease, "rootHash" | "imageId" | "imageVersion">;
+
+/** Sealed /etc of what a slot holds, every block checked against the root hash when it is read. */
+async function etcOfSlot(device: Device, slot: Slot, rootHash: string, hasher: BlockHasher): Promise<Directory> {
+  const [root, hashes] = [partitionSource(device, slot.root), partitionSource(device, slot.verity)];
+  return sealedEtc((await openSealedRoot(root, hashes, fromHex(rootHash), hasher)).image);
+}
+
+export interface EtcCarrier extends Pick<StageOptions, "onRoot" | "beforeEntry"> {
+  /** What was found; undefined before staging, and where /etc does not last. */
+  carried(): CarriedEtc | undefined;
+}
+
+/**
+ * Conflicts are looked for before anything is written, and the layer of the new release is there before it can boot: a power cut
+ * must not start it without what this machine is. Where /etc lies in memory there is nothing to carry.
+ */
+export async function etcCarrier(
+  run: Run,
+  next: Named,
+  { etc: { conflicts } }: UpdatePolicy,
+  { blockHasher, signal }: Environment,
+): Promise<EtcCarrier> {
+  const store = await run.host.generations();
+  if (store === undefined) return { carried: () => undefined };
+  const { device } = run.disk;
+  const { running, inactive } = run.pair;
+  const runningHash = run.facts.root?.rootHash ?? "";
+  const base = await etcOfSlot(device, running, runningHash, blockHasher);
+  let carried: CarriedEtc | undefined;
+  return {
+    carried: () => carried,
+    async onRoot(root) {
+      const trees = { base, upper: await store.readUpper(runningHash), next: await sealedEtc(await openErofs(root)) };
+      carried = await checkCarry(trees, { conflicts, signal });
+    },
+    async beforeEntry() {
+      if (next.rootHash === runningHash) return; // another UKI for the same root has the same /etc
+      const tree = await etcOfSlot(device, inactive, next.rootHash, blockHasher);
+      const options = { conflicts, signal, now: run.now };
+      carried = await carryEtc(store, { rootHash: runningHash, tree: base }, { ...next, tree }, options);
+    },
+  };
+}
+
+/** What people should know of it, a line each. */
+export function describeCarried(carried: CarriedEtc | undefined): string[] {
+  return [...(carried?.clashes ?? []), ...(carried?.conflicts ?? [])].map(describeConflict);
+}
+
+/**
+ * At shutdown: what changed in /etc since the release was staged goes along too. Nothing where nothing is staged that would boot.
+ * Errors: those of `carryEtc`, and of every run.
+ */
+export function carryPendingEtc(host: MachineHost, environment: Environment): Promise<CarriedEtc | undefined> {
+  return withRun(host, "carry-etc", async (run) => {
+    const { pending, releases } = run.record();
+    if (pending?.state !== "staged") return undefined;
+    const entry = entryOf(pending, run.view);
+    const isWaiting = entry !== undefined && entry !== runningEntry(run.view);
+    // Only what was staged here: what somebody goes back to has a generation of its own.
+    const known = releases.findLast(({ manifest }) => manifest === pending.manifest);
+    if (!isWaiting || known === undefined || pending.back === true) return undefined;
+    if (run.pair.inactive.rootHash !== pending.rootHash) return undefined;
+    const carrier = await etcCarrier(run, known, await run.policy(), environment);
+    await carrier.beforeEntry?.();
+    return carrier.carried();
+  });
+}
+
+/** Generations of roots that are on the disk no longer. Returns their names. */
+export async function obsoleteGenerations(run: Run, store: GenerationStore): Promise<string[]> {
+  const kept = new Set([
+    run.facts.root?.rootHash,
+    run.record().pending?.rootHash,
+    ...run.slots.slots.map(({ rootHash }) => rootHash),
+  ]);
+  return (await store.list()).filter((name) => !kept.has(name));
+}

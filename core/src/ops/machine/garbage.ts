@@ -1,0 +1,54 @@
+/** `gc`: what belongs to no release that is on the disk. */
+import { ENTRY_FOLDER } from "../update/index.ts";
+import { obsoleteGenerations } from "./etc.ts";
+import type { MachineHost } from "./host.ts";
+import { withRun } from "./run.ts";
+import { runningEntry } from "./view.ts";
+
+export interface Garbage {
+  /** Files of the ESP, with their folder. */
+  readonly esp: readonly string[];
+  /** Generations of /etc, by root hash. */
+  readonly etc: readonly string[];
+  /** Digests of roots that are gone. */
+  readonly recipes: readonly string[];
+}
+
+/** As `stageRelease` calls a UKI that is not complete. */
+const TEMPORARY = /^ashlar-[0-9a-f]{16}\.new$/i;
+
+/**
+ * Removes entries of this product that start no root of a slot, UKIs that were never finished, and what is kept for roots that
+ * are gone. What is staged, held, running, or another system's stays.
+ */
+export function collectGarbage(host: MachineHost, { dryRun = false } = {}): Promise<Garbage> {
+  return withRun(host, "gc", async (run) => {
+    const { esp, view, facts, slots } = run;
+    const roots = new Set([facts.root?.rootHash, ...slots.slots.map(({ rootHash }) => rootHash)]);
+    const current = runningEntry(view);
+    const { pending } = run.record();
+    const isHeld = pending?.state === "downloaded"; // its UKI has a temporary name until it is staged
+    const files: string[] = [];
+    if (esp !== undefined) {
+      for (const entry of view.entries)
+        if (
+          entry !== current &&
+          entry.product === facts.imageId &&
+          entry.rootHash !== undefined &&
+          !roots.has(entry.rootHash)
+        )
+          files.push(`${ENTRY_FOLDER}/${entry.file}`);
+      for (const { name } of isHeld ? [] : await esp.list(ENTRY_FOLDER))
+        if (TEMPORARY.test(name)) files.push(`${ENTRY_FOLDER}/${name}`);
+    }
+    const store = await host.generations();
+    const etc = store === undefined ? [] : await obsoleteGenerations(run, store);
+    const recipes = (await host.recipes.list()).filter((name) => !roots.has(name));
+    if (dryRun) return { esp: files, etc, recipes };
+    for (const file of files) await esp?.remove(file);
+    if (files.length > 0) await esp?.flush();
+    for (const name of etc) await store?.remove(name);
+    for (const name of recipes) await host.recipes.remove(name);
+    return { esp: files, etc, recipes };
+  });
+}
