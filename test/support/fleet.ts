@@ -3,7 +3,7 @@ import { inlineBlockHasher } from "../../core/src/hash/index.ts";
 import { decompressFrame, nodeHashes } from "../../core/src/node/index.ts";
 import { nodeVerifier } from "../../core/src/node/trust/index.ts";
 import { tufVerifier } from "../../core/src/node/tuf.ts";
-import { addReleases, describeReleases, type ReleaseRules } from "../../core/src/ops/channel/index.ts";
+import { addReleases, describeReleases, type ReleaseRules, removeReleases } from "../../core/src/ops/channel/index.ts";
 import { silentReporter } from "../../core/src/ops/index.ts";
 import type { AgentEnvironment } from "../../core/src/ops/machine/index.ts";
 import { type PublishEnvironment, pushReleases } from "../../core/src/ops/publish/index.ts";
@@ -75,6 +75,10 @@ export async function fleet(policy = CHANNEL_POLICY): Promise<Fleet> {
     async release(version, rules = {}, options = {}) {
       const made = await systemRelease(content(version), environment, { version, ...options });
       await push(made, version);
+      const listed = Object.values((await channel.read()).targets.signed.targets);
+      // What a version is never changes; who wants that takes it out first.
+      if (listed.some(({ custom }) => custom.version === version))
+        await channel.change((current) => removeReleases(current, [version], timeOf(channel)));
       await add(version, rules);
       return made;
     },

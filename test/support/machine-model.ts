@@ -159,7 +159,7 @@ export async function machineModel(release: SampleRelease, diskSize = 96 * MIB):
             throw new SinkError("read-only", "esp: the file system is read-only");
           };
           const writing = model.espReadOnly ? { write: refuse, rename: refuse, remove: refuse } : {};
-          return { ...files, ...writing, readOnly: model.espReadOnly, close: async () => {} };
+          return { ...files, ...writing, readOnly: model.espReadOnly, mended: [], close: async () => {} };
         },
         useOf: async () => model.slotUse,
         close: async () => {},

@@ -2,6 +2,7 @@
 import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { oneLine } from "../../bytes/index.ts";
 import { SinkError } from "../../errors/index.ts";
 import { writeFailure } from "../errors.ts";
@@ -11,12 +12,21 @@ import { loadTakeLock } from "../native.ts";
 /** Bytes of the file that are shown. */
 const MAX_HOLDER = 200;
 
-/** Throws SinkError `busy`, with what the holder wrote of itself. */
-export async function lockAgent(path: string, verb: string): Promise<{ release(): Promise<void> }> {
+/** Milliseconds between two looks at whether the other has done. */
+const PAUSE = 100;
+
+/** Throws SinkError `busy`, with what the holder wrote of itself. @param wait milliseconds */
+export async function lockAgent(path: string, verb: string, wait = 0): Promise<{ release(): Promise<void> }> {
   try {
     await makeDirectories(dirname(path));
     const handle = await open(path, "a+", 0o644);
-    if (loadTakeLock()?.(handle.fd) === false) {
+    const takeLock = loadTakeLock();
+    let isTaken = takeLock?.(handle.fd) ?? true;
+    for (let waited = 0; !isTaken && waited < wait; waited += PAUSE) {
+      await sleep(PAUSE);
+      isTaken = takeLock?.(handle.fd) ?? true;
+    }
+    if (!isTaken) {
       const { buffer, bytesRead } = await handle.read(new Uint8Array(MAX_HOLDER), 0, MAX_HOLDER, 0);
       await handle.close();
       const holder = oneLine(new TextDecoder().decode(buffer.subarray(0, bytesRead)).trim());

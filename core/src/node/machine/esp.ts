@@ -4,6 +4,7 @@ import { type FileHandle, lstat, mkdir, open, readdir, rename, statfs, unlink } 
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { SinkError, SourceError } from "../../errors/index.ts";
+import type { OpenedEspFiles } from "../../ops/machine/index.ts";
 import type { EspFiles } from "../../ops/update/index.ts";
 import { passingChunksOf, sliceSource } from "../../source/index.ts";
 import { type Mount, readMounts } from "../block-devices.ts";
@@ -11,10 +12,7 @@ import { readFailure, writeFailure } from "../errors.ts";
 import { makeDirectories, openFile, writeAll } from "../files.ts";
 import { loadSyncFileSystem } from "../native.ts";
 
-export interface OpenedEsp extends EspFiles {
-  /** Nothing can be written to it. */
-  readonly readOnly: boolean;
-  close(): Promise<void>;
+export interface OpenedEsp extends OpenedEspFiles {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -48,15 +46,22 @@ async function run(program: string, ...words: string[]): Promise<void> {
 
 /**
  * Opens the volume for reading and writing. Throws SourceError `esp-mount`.
- * @param partition its device node @param numbers of it, such as `8:1`
+ * @param partition its device node @param numbers of it, such as `8:1` @param mend called where nobody has it mounted
  */
-export async function openEsp(partition: string, numbers: string): Promise<OpenedEsp> {
+export async function openEsp(
+  partition: string,
+  numbers: string,
+  mend: () => Promise<readonly string[]>,
+): Promise<OpenedEsp> {
   let mount = await findMount(numbers);
+  let mended: readonly string[] = [];
   if (mount === undefined) {
+    mended = await mend();
     await wakeAutomounts();
     mount = await findMount(numbers);
   }
-  if (mount !== undefined) return espAt(mount.place, !mount.options.includes("rw"), async () => {});
+  const state = (options: readonly string[]) => ({ readOnly: !options.includes("rw"), mended });
+  if (mount !== undefined) return espAt(mount.place, state(mount.options), async () => {});
   try {
     await mkdir(OWN_PLACE, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -66,11 +71,15 @@ export async function openEsp(partition: string, numbers: string): Promise<Opene
   const options = (await findMount(numbers))?.options ?? [];
   // Lazily, where somebody else looks at it just now.
   const release = () => run("umount", OWN_PLACE).catch(() => run("umount", "-l", OWN_PLACE));
-  return espAt(OWN_PLACE, !options.includes("rw"), release);
+  return espAt(OWN_PLACE, state(options), release);
 }
 
 /** The volume that is mounted at `place`. @param release called when it is closed */
-export async function espAt(place: string, readOnly: boolean, release: () => Promise<void>): Promise<OpenedEsp> {
+export async function espAt(
+  place: string,
+  state: Pick<OpenedEspFiles, "readOnly" | "mended">,
+  release: () => Promise<void>,
+): Promise<OpenedEsp> {
   // Kept open, so that an automount does not go away meanwhile.
   const folder = await open(place, "r").catch((error: unknown) => {
     throw readFailure(place, error);
@@ -79,7 +88,7 @@ export async function espAt(place: string, readOnly: boolean, release: () => Pro
     await folder.close();
     await release();
   };
-  return { ...espFiles(place, folder), readOnly, close, [Symbol.asyncDispose]: close };
+  return { ...espFiles(place, folder), ...state, close, [Symbol.asyncDispose]: close };
 }
 
 function espFiles(place: string, folder: FileHandle): EspFiles {

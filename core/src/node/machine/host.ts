@@ -1,9 +1,10 @@
 /** This machine, as the agent uses it. */
 import { execFile } from "node:child_process";
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
+import { etcLayerOf } from "../../ops/etc/index.ts";
 import {
   LOCAL_POLICY_FOLDER,
   MAX_POLICY_FILE,
@@ -13,6 +14,7 @@ import {
   type PolicyText,
   SEALED_POLICY_FOLDER,
 } from "../../ops/machine/index.ts";
+import { mendEsp } from "../../ops/update/index.ts";
 import { readAll } from "../../source/index.ts";
 import { type BlockMember, membersOf, useOf } from "../block-devices.ts";
 import { openDevice } from "../device.ts";
@@ -20,6 +22,7 @@ import { readFailure } from "../errors.ts";
 import { openFile } from "../files.ts";
 import { lockAgent } from "./agent-lock.ts";
 import { openEsp } from "./esp.ts";
+import { openGenerations } from "./etc-generations.ts";
 import { deviceNode, diskFolderOf, readMachineFacts } from "./facts.ts";
 import { recordFiles } from "./record-files.ts";
 
@@ -63,9 +66,13 @@ async function openMachineDisk(dataDevice: string): Promise<MachineDisk> {
   };
   return {
     device,
-    async openEsp({ start }) {
-      const esp = await memberAt(start);
-      return openEsp(await deviceNode(esp.folder), esp.numbers);
+    async openEsp(esp, { mend = false } = {}) {
+      const member = await memberAt(esp.start);
+      return openEsp(await deviceNode(member.folder), member.numbers, async () => {
+        if (!mend) return [];
+        const { removed, freed } = await mendEsp(device, { esp });
+        return [...removed.map((name) => `${name} is gone`), ...(freed === 0 ? [] : [`${freed} clusters were freed`])];
+      });
     },
     async useOf(partitions) {
       const starts = partitions.map(({ start }) => start);
@@ -90,8 +97,11 @@ export function thisMachine(agentVersion: string): MachineHost {
       const date = new Date(time);
       return { weekday: date.getDay(), minutes: date.getHours() * 60 + date.getMinutes() };
     },
-    generations: async () => undefined,
-    lock: (verb) => lockAgent(join(RUN_FOLDER, "agent.lock"), verb),
+    async generations() {
+      const layer = etcLayerOf(await readFile("/proc/self/mountinfo", "utf8"));
+      return layer.kind === "persistent" ? openGenerations() : undefined;
+    },
+    lock: (verb, wait) => lockAgent(join(RUN_FOLDER, "agent.lock"), verb, wait),
     async openDisk({ dataDevice }) {
       if (dataDevice === undefined)
         throw new UnsupportedError("not-a-machine", "the disk of the root is not to be seen");

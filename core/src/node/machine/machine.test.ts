@@ -71,7 +71,7 @@ test("files of an ESP that is mounted", async () => {
   const place = await folder();
   await mkdir(join(place, "EFI/Linux"), { recursive: true });
   let released = 0;
-  const esp = await espAt(place, false, async () => void released++);
+  const esp = await espAt(place, { readOnly: false, mended: [] }, async () => void released++);
   assert.deepEqual(await esp.list("EFI/nothing"), []);
   await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("a longer uki")));
   await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("uki")));

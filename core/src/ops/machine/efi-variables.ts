@@ -22,7 +22,7 @@ export interface LoaderFacts {
   readonly selectedEntry: string | undefined;
   /** Set while the tries of the booted entry are counted. */
   readonly bootCountPath: string | undefined;
-  /** Undefined where the firmware has no such thing. */
+  /** Undefined where there is no EFI, or its variables are not to be seen. */
   readonly secureBoot: boolean | undefined;
 }
 
@@ -49,6 +49,13 @@ export function efiFlag(variable: Uint8Array | undefined): boolean | undefined {
   return variable?.length === ATTRIBUTES_SIZE + 1 ? variable[ATTRIBUTES_SIZE] === 1 : undefined;
 }
 
+/** A firmware that sets other variables, and not this one, has no Secure Boot, as the kernel reads it too. */
+async function secureBoot(read: ReadEfiVariable): Promise<boolean | undefined> {
+  const flag = efiFlag(await read("SecureBoot", GLOBAL_VENDOR));
+  if (flag !== undefined) return flag;
+  return (await read("BootCurrent", GLOBAL_VENDOR)) === undefined ? undefined : false;
+}
+
 export async function readLoaderFacts(read: ReadEfiVariable): Promise<LoaderFacts> {
   const text = async (name: string) => efiText(await read(name, LOADER_VENDOR));
   return {
@@ -56,6 +63,6 @@ export async function readLoaderFacts(read: ReadEfiVariable): Promise<LoaderFact
     stub: await text("StubInfo"),
     selectedEntry: await text("LoaderEntrySelected"),
     bootCountPath: await text("LoaderBootCountPath"),
-    secureBoot: efiFlag(await read("SecureBoot", GLOBAL_VENDOR)),
+    secureBoot: await secureBoot(read),
   };
 }

@@ -25,7 +25,7 @@ type Environment = { readonly blockHasher: BlockHasher } & ReadOptions;
 type Named = Pick<KnownRelease, "rootHash" | "imageId" | "imageVersion">;
 
 /** Sealed /etc of what a slot holds, every block checked against the root hash when it is read. */
-async function etcOfSlot(device: Device, slot: Slot, rootHash: string, hasher: BlockHasher): Promise<Directory> {
+export async function etcOfSlot(device: Device, slot: Slot, rootHash: string, hasher: BlockHasher): Promise<Directory> {
   const [root, hashes] = [partitionSource(device, slot.root), partitionSource(device, slot.verity)];
   return sealedEtc((await openSealedRoot(root, hashes, fromHex(rootHash), hasher)).image);
 }
@@ -72,12 +72,17 @@ export function describeCarried(carried: CarriedEtc | undefined): string[] {
   return [...(carried?.clashes ?? []), ...(carried?.conflicts ?? [])].map(describeConflict);
 }
 
+/** Milliseconds: an upgrade that is stopped by the same shutdown lets go within this time. */
+const SHUTDOWN_WAIT = 60_000;
+
 /**
  * At shutdown: what changed in /etc since the release was staged goes along too. Nothing where nothing is staged that would boot.
  * Errors: those of `carryEtc`, and of every run.
  */
 export function carryPendingEtc(host: MachineHost, environment: Environment): Promise<CarriedEtc | undefined> {
-  return withRun(host, "carry-etc", async (run) => {
+  return withRun(host, "carry-etc", carry, { wait: SHUTDOWN_WAIT });
+
+  async function carry(run: Run): Promise<CarriedEtc | undefined> {
     const { pending, releases } = run.record();
     if (pending?.state !== "staged") return undefined;
     const entry = entryOf(pending, run.view);
@@ -89,7 +94,7 @@ export function carryPendingEtc(host: MachineHost, environment: Environment): Pr
     const carrier = await etcCarrier(run, known, await run.policy(), environment);
     await carrier.beforeEntry?.();
     return carrier.carried();
-  });
+  }
 }
 
 /** Generations of roots that are on the disk no longer. Returns their names. */

@@ -91,6 +91,8 @@ export interface FindOptions {
   readonly force?: boolean | undefined;
   /** Also lower versions and other products: somebody chose this source now. */
   readonly anyVersion?: boolean | undefined;
+  /** Find out which release it is that runs, where that is not known. */
+  readonly identify?: boolean | undefined;
   /** What is known of the release that runs. */
   readonly installed: KnownRelease | undefined;
   /** Milliseconds since 1970. */
@@ -257,22 +259,22 @@ function chooseRelease(view: ChannelView, decision: Decision, device: DeviceFact
 
 /**
  * The release that runs, built again with another UKI: the root and so the version are the same, and the channel has another
- * manifest for it.
+ * manifest for it. Of what was on the disk when it was installed nobody knows the manifest: looking at the UKI tells.
  */
 function rebuiltRelease(
   { releases, epoch }: ChannelView,
-  { facts, options: { installed } }: Look,
+  { facts, options: { installed, identify = false } }: Look,
   { architecture, version }: DeviceFacts,
 ): ChannelRelease | undefined {
   const rootHash = facts.root?.rootHash;
-  if (installed === undefined || version === undefined) return undefined;
+  if (version === undefined || (installed === undefined && !identify)) return undefined;
   return releases.find(
     (release) =>
       release.epoch === epoch &&
       release.architecture === architecture &&
       release.version === version &&
       release.rootHash === rootHash &&
-      release.manifest.digest !== installed.manifest,
+      release.manifest.digest !== installed?.manifest,
   );
 }
 

@@ -10,13 +10,20 @@ import type { WallClock } from "./schedule.ts";
 export interface OpenedEspFiles extends EspFiles {
   /** The kernel lets nobody write to it. */
   readonly readOnly: boolean;
+  /** What was put right before it was opened, for people. */
+  readonly mended: readonly string[];
   close(): Promise<void>;
+}
+
+export interface OpenEspOptions {
+  /** Puts right what a power cut left, where nobody has it mounted. Default false. */
+  readonly mend?: boolean | undefined;
 }
 
 /** The disk that the machine runs from. */
 export interface MachineDisk {
   readonly device: Device;
-  openEsp(esp: GptPartitionEntry): Promise<OpenedEspFiles>;
+  openEsp(esp: GptPartitionEntry, options?: OpenEspOptions): Promise<OpenedEspFiles>;
   /** Who uses one of these partitions, in words; undefined where nobody does. */
   useOf(partitions: readonly GptPartitionEntry[]): Promise<string | undefined>;
   close(): Promise<void>;
@@ -38,8 +45,8 @@ export interface MachineHost {
   readonly wallClock: WallClock;
   /** The layers of /etc; undefined where it lies in memory, or is none of ours. */
   generations(): Promise<GenerationStore | undefined>;
-  /** Alone among all runs that change the machine. Throws SinkError `busy` with who has it. */
-  lock(verb: string): Promise<{ release(): Promise<void> }>;
+  /** Alone among all runs that change the machine. Throws SinkError `busy` with who has it. @param wait milliseconds */
+  lock(verb: string, wait?: number): Promise<{ release(): Promise<void> }>;
   openDisk(root: RunningRoot): Promise<MachineDisk>;
   /** Asks the system to reboot; resolves when it has taken the order. */
   reboot(): Promise<void>;

@@ -10,7 +10,7 @@ export {
   type ReadEfiVariable,
   readLoaderFacts,
 } from "./efi-variables.ts";
-export { carryPendingEtc, describeCarried } from "./etc.ts";
+export { carryPendingEtc, describeCarried, etcOfSlot } from "./etc.ts";
 export { believedTime, type MachineFacts, type RunningRoot } from "./facts.ts";
 export {
   type AgentEnvironment,
@@ -39,7 +39,7 @@ export {
   parseHistory,
   readHistory,
 } from "./history.ts";
-export type { MachineDisk, MachineHost, OpenedEspFiles } from "./host.ts";
+export type { MachineDisk, MachineHost, OpenEspOptions, OpenedEspFiles } from "./host.ts";
 export { settle } from "./outcome.ts";
 export {
   LOCAL_POLICY_FOLDER,

@@ -60,7 +60,7 @@ function findFailures(record: AgentRecord, view: MachineView, at: string): Settl
     if (!entry.bad || entry === running || entry.rootHash === undefined || entry.counter?.done === 0) continue;
     const { pending } = next;
     const isPending = pending !== undefined && entryOf(pending, view) === entry;
-    const known = next.releases.find(({ rootHash, imageVersion }) => matches(entry, rootHash, imageVersion));
+    const known = next.releases.findLast((release) => isStartedBy(release, entry));
     const identified = {
       ...(isPending
         ? { manifest: pending.manifest, uki: pending.uki }
@@ -80,8 +80,11 @@ function findFailures(record: AgentRecord, view: MachineView, at: string): Settl
   return { record: next, events };
 }
 
-function matches(entry: EntryView, rootHash: string, version: string): boolean {
-  return entry.rootHash === rootHash && entry.version === version;
+function isStartedBy(release: KnownRelease, { stem, rootHash, version }: EntryView): boolean {
+  const { entry = stem } = release;
+  return (
+    release.rootHash === rootHash && release.imageVersion === version && entry.toLowerCase() === stem.toLowerCase()
+  );
 }
 
 /** What this machine knows of the release that runs. Two UKIs may start one root: the entry that was booted tells which of them it is. */

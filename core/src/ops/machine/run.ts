@@ -33,14 +33,24 @@ export interface Run {
   save(record: AgentRecord, ...events: readonly Omit<MachineEvent, "at">[]): Promise<void>;
 }
 
+export interface RunOptions {
+  /** Milliseconds to wait for another run to end; default 0. */
+  readonly wait?: number | undefined;
+}
+
 export const timeText = (time: number): string => new Date(time).toISOString();
 
 /**
  * Runs `work` alone. What became of what was staged before is settled first. An error of ours is remembered as the last result
  * before it is thrown; an interruption as well.
  */
-export async function withRun<T>(host: MachineHost, verb: string, work: (run: Run) => Promise<T>): Promise<T> {
-  const lock = await host.lock(verb);
+export async function withRun<T>(
+  host: MachineHost,
+  verb: string,
+  work: (run: Run) => Promise<T>,
+  { wait = 0 }: RunOptions = {},
+): Promise<T> {
+  const lock = await host.lock(verb, wait);
   try {
     const facts = await host.facts();
     const root = assertMachine(facts);
@@ -50,8 +60,10 @@ export async function withRun<T>(host: MachineHost, verb: string, work: (run: Ru
     try {
       const disk = await host.openDisk(root);
       try {
-        const { view, slots, esp } = await viewDisk(facts, disk);
+        const { view, slots, esp } = await viewDisk(facts, disk, { mend: true });
         try {
+          for (const name of esp?.mended ?? [])
+            await memory.save(memory.record(), { event: "mended", message: `the ESP was mended: ${name}` });
           const settled = settle(memory.record(), view, at);
           if (settled.record !== memory.record()) await memory.save(settled.record, ...settled.events);
           const pair = runningSlot(slots, root.rootHash);

@@ -33,6 +33,7 @@ import {
   withRelease,
 } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
+import { runningEntry } from "./view.ts";
 
 export interface UpgradeOptions {
   /** `check` only looks; `download` puts everything but the boot loader's entry onto the disk. Default `stage`. */
@@ -107,6 +108,7 @@ async function follow(
   const finding: FindOptions = {
     force: options.force,
     anyVersion: chosen !== undefined,
+    identify: options.mode !== "check",
     installed: runningRelease(facts, run.view, run.record()),
     now: run.now,
   };
@@ -198,7 +200,7 @@ async function bring(
   const carrier = await etcCarrier(run, known, policy, environment);
   const options = { onStep, hold: mode === "download" };
   const staged = await stage(run, candidate, environment, { ...options, ...carrier });
-  if (staged.change === "none" && staged.rootHash === run.pair.running.rootHash) {
+  if (isRunningEntry(run, staged)) {
     await run.save({ ...withRelease(run.record(), withEntry(known, staged)), pending: undefined });
     return { ...base, result: "current", message: `release ${imageVersion} runs`, rebootNeeded: false };
   }
@@ -275,6 +277,13 @@ async function readRecipes({ host, slots, facts }: Run): Promise<ReadonlyMap<str
   return recipes;
 }
 
+/** What was asked for is what runs: its entry comes first again. A UKI that failed has the same root, and another entry. */
+function isRunningEntry({ view, facts }: Run, staged: Staged): boolean {
+  const current = runningEntry(view);
+  if (staged.change !== "none" || staged.rootHash !== facts.root?.rootHash) return false;
+  return current === undefined || current.stem.toLowerCase() === stemOf(staged).toLowerCase();
+}
+
 const stemOf = ({ entry }: Staged): string => parseEntryName(entry)?.stem ?? entry;
 
 const withEntry = (known: KnownRelease, staged: Staged): KnownRelease => ({ ...known, entry: stemOf(staged) });
@@ -292,7 +301,7 @@ async function remember(run: Run, { known }: Candidate, staged: Staged, etc: rea
     bootId: run.facts.bootId,
   };
   const contested = etc.length === 0 ? "" : `; ${etc.length} conflicts in /etc`;
-  const what = staged.change === "uki" ? "its UKI alone, in" : "in";
+  const what = staged.rootHash === run.facts.root?.rootHash ? "its UKI alone, in" : "in";
   await run.save(
     { ...withRelease(run.record(), withEntry(known, staged)), pending },
     {

@@ -12,7 +12,7 @@ import {
   type Slots,
 } from "../update/index.ts";
 import type { MachineFacts, RunningRoot } from "./facts.ts";
-import type { MachineDisk, OpenedEspFiles } from "./host.ts";
+import type { MachineDisk, OpenEspOptions, OpenedEspFiles } from "./host.ts";
 
 export interface EntryView {
   /** Of the file in EFI/Linux. */
@@ -80,6 +80,7 @@ export function runningEntry({ facts, entries }: Pick<MachineView, "facts" | "en
 export async function viewDisk(
   facts: MachineFacts,
   disk: MachineDisk,
+  options: OpenEspOptions = {},
 ): Promise<{ readonly view: MachineView; readonly slots: Slots; readonly esp: OpenedEspFiles | undefined }> {
   const root = assertMachine(facts);
   const slots = await readSlots(disk.device, architectureOf(facts.architecture).systemd);
@@ -96,7 +97,7 @@ export async function viewDisk(
   let next: string | undefined;
   let place: MachineView["esp"];
   try {
-    esp = await disk.openEsp(slots.esp);
+    esp = await disk.openEsp(slots.esp, options);
     const found = await readBootEntries(esp);
     entries = found.entries.map((entry) => ({
       file: entry.name,
