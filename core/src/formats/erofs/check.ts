@@ -5,7 +5,7 @@ import { chunksOf, type Source, sliceSource } from "../../source/index.ts";
 import type { Accounts, SpaceRun } from "./accounts.ts";
 import { clusterChecker } from "./check-clusters.ts";
 import { type ErofsFinding, failure, type Report, warning } from "./findings.ts";
-import { RawSuperblock, RawSuperblockExtension, SUPERBLOCK_OFFSET } from "./format.ts";
+import { COMPAT, LONG_PREFIX_BIT, RawSuperblock, RawSuperblockExtension, SUPERBLOCK_OFFSET } from "./format.ts";
 import { type ErofsImage, type OpenErofsOptions, openErofs } from "./read.ts";
 import { checksumMatches } from "./superblock.ts";
 import { type Survey, surveyErofs } from "./survey.ts";
@@ -72,6 +72,11 @@ async function checkSuperblock({ source, superblock }: ErofsImage, report: Repor
   const raw = RawSuperblock.view(await source.read(SUPERBLOCK_OFFSET, RawSuperblock.size));
   if (!isZero(raw.reserved) || !isZero(raw.reserved2))
     report(warning("reserved", "reserved bytes of the superblock are not zero", { offset: SUPERBLOCK_OFFSET }));
+  const prefixId = raw.isharePrefixId & ~LONG_PREFIX_BIT;
+  if ((superblock.featureCompat & COMPAT.sharedContentXattr) !== 0 && prefixId >= superblock.xattrPrefixCount) {
+    const message = `names of shared contents have xattr prefix ${prefixId}, the image has ${superblock.xattrPrefixCount}`;
+    report(failure("bad-xattr-prefix", message, { offset: SUPERBLOCK_OFFSET }));
+  }
   const at = SUPERBLOCK_OFFSET + RawSuperblock.size;
   if (superblock.metaboxNid !== undefined) {
     const extension = RawSuperblockExtension.view(await source.read(at, RawSuperblockExtension.size));
@@ -116,10 +121,16 @@ async function checkGap(
 ): Promise<void> {
   const end = Math.min(start + size, source.size);
   if (end <= start) return;
-  for await (const chunk of chunksOf(sliceSource(source, start, end - start), { signal }))
-    if (!isZero(chunk)) {
+  try {
+    for await (const chunk of chunksOf(sliceSource(source, start, end - start), { signal })) {
+      if (isZero(chunk)) continue;
       const what = kind === "slack" ? `behind the data of ${survey.nameOf(nid)}` : "that belong to nothing";
       report(warning("padding", `${size} bytes ${what} are not all zero`, { offset: start }));
       return;
     }
+  } catch (error) {
+    // What a metabox holds may be broken.
+    if (!isAshlarError(error)) throw error;
+    report(failure(error.code, error.message, { offset: error.details.offset ?? start }));
+  }
 }
