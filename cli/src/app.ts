@@ -9,6 +9,7 @@ import { composefsRoutes } from "./commands/composefs.ts";
 import { copyCommand } from "./commands/copy.ts";
 import { diffCommand } from "./commands/diff.ts";
 import { dumpCommand, fsckCommand } from "./commands/erofs.ts";
+import { etcRoutes } from "./commands/etc.ts";
 import { catCommand, extractCommand, lsCommand } from "./commands/files.ts";
 import { fsverityRoutes } from "./commands/fsverity.ts";
 import { inspectCommand } from "./commands/inspect.ts";
@@ -62,6 +63,7 @@ const routes = buildRouteMap({
     rollback: rollbackCommand,
     history: historyCommand,
     gc: gcCommand,
+    etc: etcRoutes,
     agent: agentRoutes,
     completion: completionCommand,
   },

@@ -12,8 +12,11 @@ import {
   planReset,
   selectChanges,
 } from "../../core/src/ops/etc/index.ts";
+import { upgrade, withLocalEtc } from "../../core/src/ops/machine/index.ts";
 import { attributes, type Directory, directory, getNode, type Node, symlink } from "../../core/src/tree/index.ts";
 import { etcTree, file, linesOf } from "../support/etc-trees.ts";
+import { fleet } from "../support/fleet.ts";
+import { memoryGenerations } from "../support/memory-generations.ts";
 
 const tree = (entries: Record<string, Node>, mode = 0o755): Directory =>
   directory(attributes(mode), Object.entries(entries) as [ByteString, Node][]);
@@ -117,4 +120,27 @@ test("after a reset of everything nothing differs, and of a part nothing else ha
     }),
     { numRuns: 300 },
   );
+});
+
+test("a machine tells what differs from the release that runs, and what an update found", async () => {
+  const { machine, environment, release } = await fleet();
+  const look = () =>
+    withLocalEtc(machine, environment, async ({ sealed, local, carried }) => ({
+      changes: shown(await etcChanges(sealed, local)),
+      conflicts: carried?.conflicts,
+    }));
+  await assert.rejects(look(), { code: "etc-not-persistent" });
+  const running = (await machine.facts()).root!.rootHash;
+  machine.etc = memoryGenerations(running);
+  const upper = await machine.etc.readUpper(running);
+  upper.entries.set(fromUtf8("hostname"), file("mine\n"));
+  upper.entries.set(fromUtf8("app.conf"), file("setting = mine\n"));
+  const changes = ["changed app.conf content", "added hostname"];
+  assert.deepEqual(await look(), { changes, conflicts: undefined });
+  await release("2");
+  await upgrade(machine, environment);
+  await machine.boot();
+  assert.deepEqual(await look(), { changes, conflicts: [{ kind: "both-changed", path: "/etc/app.conf" }] });
+  machine.privileged = false;
+  await assert.rejects(look(), { code: "not-a-machine" });
 });

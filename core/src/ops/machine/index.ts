@@ -40,6 +40,7 @@ export {
   readHistory,
 } from "./history.ts";
 export type { MachineDisk, MachineHost, OpenEspOptions, OpenedEspFiles } from "./host.ts";
+export { type LocalEtc, withLocalEtc } from "./local-etc.ts";
 export { settle } from "./outcome.ts";
 export {
   LOCAL_POLICY_FOLDER,
