@@ -1,8 +1,8 @@
 /** Extended attributes on the writing side: names to indexes, filters, what is shared, and the bytes. */
 import { alignUp, type ByteString } from "../../bytes/index.ts";
 import { RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_UNIT } from "../erofs/format.ts";
+import { xxh32 } from "../erofs/xxh32.ts";
 import { type FormatVersion, MAX_SHARED, XATTR_FILTER_SEED, XATTR_PREFIXES } from "./format.ts";
-import { xxh32 } from "./xxh32.ts";
 
 /** A name and value; one object for all inodes that have them. */
 export interface XattrEntry {

@@ -1,5 +1,5 @@
 /** What can be wrong with one inode, its xattrs and its directory entries, besides what keeps them from being read. */
-import { isZero } from "../../bytes/index.ts";
+import { isZero, showBytes } from "../../bytes/index.ts";
 import { isAshlarError } from "../../errors/index.ts";
 import { contentOf } from "./content.ts";
 import { failure, type Report, warning } from "./findings.ts";
@@ -9,6 +9,7 @@ import type { ErofsImage } from "./read.ts";
 import { type DirectoryEntry, parseDirectoryBlock } from "./read-directory.ts";
 import { showNid } from "./superblock.ts";
 import { metadataLimit } from "./volume.ts";
+import { filterBit } from "./xattr-filter.ts";
 
 const MAX_NANOSECONDS = 999_999_999;
 
@@ -32,8 +33,26 @@ export async function checkInode(image: ErofsImage, inode: ErofsInode, path: str
     report(
       failure("bad-xattr", `${path}: there is room for xattrs, but for none of them, which the kernel refuses`, at),
     );
-  await image.xattrs(inode);
+  await checkXattrs(image, inode, path, report);
   if (inode.type === "symlink") await image.readlink(inode);
+}
+
+/** A filter that denies a name which is there hides it from lookups. */
+async function checkXattrs(image: ErofsImage, inode: ErofsInode, path: string, report: Report): Promise<void> {
+  const xattrs = await image.xattrs(inode);
+  if (inode.xattrSize <= RawXattrHeader.size || !image.superblock.hasXattrFilter) return;
+  const start = inode.position + inode.inodeSize;
+  const { nameFilter } = RawXattrHeader.view(await image.metadataOf(inode).read(start, RawXattrHeader.size));
+  for (const name of xattrs.keys()) {
+    const bit = filterBit(name);
+    if (bit === undefined || ((nameFilter >>> bit) & 1) === 0) continue;
+    report(
+      failure("xattr-filter", `${path}: the name filter denies ${showBytes(name)}, which is there`, {
+        path,
+        offset: start,
+      }),
+    );
+  }
 }
 
 /**

@@ -4,9 +4,10 @@ import { copyFields, fromUtf8 } from "../../bytes/index.ts";
 import { inlineClusterEncoder } from "../../codecs/index.ts";
 import { bytesSource, memorySink } from "../../source/index.ts";
 import { attributes, type Directory, directory, regularFile, symlink } from "../../tree/index.ts";
-import { RawDirent, RawInodeCompact, RawXattrHeader, SUPERBLOCK_OFFSET } from "./format.ts";
+import { COMPAT, RawDirent, RawInodeCompact, RawSuperblock, RawXattrHeader, SUPERBLOCK_OFFSET } from "./format.ts";
 import { checkErofs, dumpSpace, type ErofsImage, type ErofsInode, openErofs, writeErofs } from "./index.ts";
 import { parseDirectoryBlock } from "./read-directory.ts";
+import { filterBit } from "./xattr-filter.ts";
 
 const name = fromUtf8;
 const text = (size: number, seed: number): Uint8Array =>
@@ -129,6 +130,21 @@ test("what readers do not mind is a warning, what misleads them an error", async
       ["warning", "padding"],
     ],
   );
+});
+
+test("a name filter that denies what is there", async () => {
+  const { bytes, image } = await imageOf(false);
+  const { position, inodeSize } = await inodeAt(image, "x");
+  bytes[SUPERBLOCK_OFFSET + RawSuperblock.fields.featureCompat.offset]! |= COMPAT.xattrFilter;
+  bytes[SUPERBLOCK_OFFSET + RawSuperblock.fields.featureCompat.offset]! &= ~COMPAT.superblockChecksum;
+  const denying: number[] = [];
+  for (let bit = 0; bit < 32; bit++) {
+    new DataView(bytes.buffer).setUint32(position + inodeSize, 2 ** bit, true);
+    const findings = await found(bytes);
+    if (findings.length > 0) denying.push(bit);
+    if (findings.length > 0) assert.deepEqual(findings, [["xattr-filter", "/x"]]);
+  }
+  assert.deepEqual(denying, [filterBit(name("user.x"))]);
 });
 
 test("extents without number over one table end in a finding, soon", async () => {

@@ -63,6 +63,8 @@ export interface Superblock {
   readonly packedNid: number | undefined;
   /** The inode whose content is metadata. */
   readonly metaboxNid: number | undefined;
+  /** Whether name filters mean what they mean today: a later meaning would say another number. */
+  readonly hasXattrFilter: boolean;
   readonly xattrPrefixCount: number;
   /** Bytes from the start of the image, of the metabox or of the packed inode. */
   readonly xattrPrefixStart: number;
@@ -150,6 +152,7 @@ export function parseSuperblock(bytes: Uint8Array): Superblock {
     deviceTableStart: raw.deviceTableSlot * RawDeviceSlot.size,
     packedNid: raw.packedNid === 0n ? undefined : plainNid(raw.packedNid, "the packed inode"),
     metaboxNid: has("metabox") ? metaboxNid(bytes) : undefined,
+    hasXattrFilter: (raw.featureCompat & COMPAT.xattrFilter) !== 0 && raw.xattrFilter === 0,
     xattrPrefixCount: raw.xattrPrefixCount,
     xattrPrefixStart: raw.xattrPrefixStart * LONG_PREFIX_UNIT,
     settingsSize: 0,
