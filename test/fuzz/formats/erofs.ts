@@ -1,18 +1,38 @@
 // EROFS images.
-import { copyFields, crc32cRegister, encodeUtf8 } from "../../../core/src/bytes/index.ts";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { alignUp, copyFields, crc32cRegister, encodeUtf8 } from "../../../core/src/bytes/index.ts";
 import {
   checksummedSize,
   FORMAT_EXTENDED,
   RawChunkIndex,
+  RawDeviceSlot,
   RawDirent,
   RawInodeCompact,
   RawInodeExtended,
   RawSuperblock,
+  RawSuperblockExtension,
   RawXattrEntry,
   RawXattrHeader,
   SUPERBLOCK_OFFSET,
 } from "../../../core/src/formats/erofs/format.ts";
-import { checkErofs, openErofs, readTree, walkErofs, writeErofs } from "../../../core/src/formats/erofs/index.ts";
+import {
+  RawClusterIndex,
+  RawEncodedExtent,
+  RawExtentsHeader,
+  RawMapHeader,
+} from "../../../core/src/formats/erofs/format-compressed.ts";
+import {
+  checkErofs,
+  type ErofsInode,
+  openErofs,
+  readTree,
+  walkErofs,
+  writeErofs,
+} from "../../../core/src/formats/erofs/index.ts";
+import { chunkTableStart } from "../../../core/src/formats/erofs/map-flat.ts";
+import { mapHeaderStart } from "../../../core/src/formats/erofs/map-header.ts";
 import { compareTrees, surveyTree } from "../../../core/src/ops/diff/compare.ts";
 import { bytesSource, memorySink } from "../../../core/src/source/index.ts";
 import {
@@ -23,8 +43,11 @@ import {
   regularFile,
   symlink,
 } from "../../../core/src/tree/index.ts";
+import type { Placement } from "../../support/mutate.ts";
 import type { Parser } from "../harness.ts";
 import { at, b, binary, every, file, readFiles, type Seed, shape, treeOf } from "./common.ts";
+
+const GOLDEN = join(import.meta.dirname, "../../../testdata/erofs");
 
 async function erofsImage(tree: Directory, blockSize: number, tails: "blocks" | "inline"): Promise<Uint8Array> {
   const sink = memorySink();
@@ -87,6 +110,40 @@ function repairErofs(bytes: Uint8Array): void {
   new DataView(bytes.buffer).setUint32(SUPERBLOCK_OFFSET + offset, crc32cRegister(covered, 0xffffffff), true);
 }
 
+/** Images of mkfs.erofs with everything that ours do not have; the fields of their maps are set to what they must not hold. */
+async function goldenSeeds(): Promise<Seed[]> {
+  return Promise.all(
+    readdirSync(GOLDEN)
+      .filter((name) => name.endsWith(".erofs.gz"))
+      .map(async (name) => {
+        const seed = await erofsSeed(new Uint8Array(gunzipSync(readFileSync(join(GOLDEN, name)))));
+        return { ...seed, placements: [...seed.placements, ...(await mapPlacements(seed.bytes))] };
+      }),
+  );
+}
+
+/** Map headers, and the first entries behind them under each of the forms that they may have. */
+async function mapPlacements(bytes: Uint8Array): Promise<Placement[]> {
+  const image = await openErofs(bytesSource(bytes));
+  const { metaboxNid, packedNid, deviceCount } = image.superblock;
+  const inodes: ErofsInode[] = [];
+  for await (const { inode } of walkErofs(image)) if (inode.type === "file" && inode.size > 4096) inodes.push(inode);
+  for (const nid of [metaboxNid, packedNid]) if (nid !== undefined) inodes.push(await image.inode(nid));
+  const placements: Placement[] = [at(RawSuperblockExtension, SUPERBLOCK_OFFSET + RawSuperblock.size)];
+  for (const inode of inodes) {
+    if (inode.isInMetabox) continue; // its bytes are compressed
+    placements.push(at(inode.isExtended ? RawInodeExtended : RawInodeCompact, inode.position));
+    if (inode.layout === "chunk-based") placements.push(...every(RawChunkIndex, chunkTableStart(inode), 4));
+    if (!inode.layout.startsWith("compressed")) continue;
+    const header = mapHeaderStart(inode);
+    placements.push(at(RawMapHeader, header), at(RawExtentsHeader, header));
+    const end = header + RawMapHeader.size;
+    placements.push(...every(RawClusterIndex, end, 6), ...every(RawEncodedExtent, alignUp(end, 32), 2));
+  }
+  if (deviceCount > 0) placements.push(at(RawDeviceSlot, image.superblock.deviceTableStart));
+  return placements;
+}
+
 async function erofsSeeds(): Promise<Seed[]> {
   const shapes = [
     [512, "inline"],
@@ -104,6 +161,19 @@ async function deepErofs(depth: number, nameSize: number): Promise<Uint8Array> {
   return erofsImage(tree, 4096, "inline");
 }
 
+/** Reads an image as far as anybody would. */
+async function readImage(bytes: Uint8Array): Promise<number> {
+  const source = bytesSource(bytes);
+  await checkErofs(source);
+  const image = await openErofs(source, { checksum: "ignore" });
+  const tree = await readTree(image);
+  await image.lookup("usr/bin/tool");
+  await readFiles(tree);
+  let differences = 0;
+  for await (const _ of compareTrees(surveyTree(tree, "a"), surveyTree(treeOf({}), "b"))) differences++;
+  return differences;
+}
+
 export const EROFS_PARSERS: readonly Parser[] = [
   {
     name: "EROFS",
@@ -112,16 +182,7 @@ export const EROFS_PARSERS: readonly Parser[] = [
       yield shape("long paths", await deepErofs(400, 250));
       yield shape("deep directories", await deepErofs(2000, 1));
     },
-    async read(bytes) {
-      const source = bytesSource(bytes);
-      await checkErofs(source);
-      const image = await openErofs(source, { checksum: "ignore" });
-      const tree = await readTree(image);
-      await image.lookup("usr/bin/tool");
-      await readFiles(tree);
-      let differences = 0;
-      for await (const _ of compareTrees(surveyTree(tree, "a"), surveyTree(treeOf({}), "b"))) differences++;
-      return differences;
-    },
+    read: readImage,
   },
+  { name: "EROFS, compressed", mutants: binary(goldenSeeds), read: readImage },
 ];
