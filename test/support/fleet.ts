@@ -9,7 +9,8 @@ import type { AgentEnvironment } from "../../core/src/ops/machine/index.ts";
 import { type PublishEnvironment, pushReleases } from "../../core/src/ops/publish/index.ts";
 import { memoryScratch } from "../../core/src/source/index.ts";
 import { NOW, type Publisher, publisher, timeOf } from "./channels.ts";
-import { type MachineModel, machineModel } from "./machine-model.ts";
+import { installedDisk, type MachineModel, machineModel } from "./machine-model.ts";
+import type { MemoryDevice } from "./memory-device.ts";
 import { type MemoryRepository, memoryRepository } from "./memory-repository.ts";
 import { publishEnvironment, type SampleRelease } from "./releases.ts";
 import { noise } from "./samples.ts";
@@ -19,13 +20,18 @@ import { type SystemOptions, systemRelease } from "./systems.ts";
 export const CHANNEL = "registry.example/os:stable";
 export const CHANNEL_POLICY = `[source]\nchannel = "${CHANNEL}"\nroot = "root.json"\n`;
 
+export interface ReleaseOptions extends SystemOptions {
+  /** Files beside those that each release has. */
+  readonly more?: Readonly<Record<string, Uint8Array>>;
+}
+
 export interface Fleet {
   readonly repository: MemoryRepository;
   readonly publisher: Publisher;
   readonly environment: AgentEnvironment;
   readonly machine: MachineModel;
   /** Makes a release, pushes it under its version, and adds it to the channel. */
-  release(version: string, rules?: Partial<ReleaseRules>, options?: SystemOptions): Promise<SampleRelease>;
+  release(version: string, rules?: Partial<ReleaseRules>, options?: ReleaseOptions): Promise<SampleRelease>;
 }
 
 const content = (version: string) => ({
@@ -35,16 +41,28 @@ const content = (version: string) => ({
   "usr/bin/tool": noise(40_000, `tool ${version}`),
 });
 
-let publishing: Promise<PublishEnvironment> | undefined;
+/** The same for all machines of a run. */
+interface Beginning {
+  readonly environment: PublishEnvironment;
+  readonly first: SampleRelease;
+  readonly disk: MemoryDevice;
+}
+
+let beginning: Promise<Beginning> | undefined;
+
+async function begin(): Promise<Beginning> {
+  const environment = await publishEnvironment();
+  const first = await systemRelease(content("1"), environment);
+  return { environment, first, disk: await installedDisk(first) };
+}
 
 /** A machine with release 1, which follows the channel unless the policy says otherwise. */
 export async function fleet(policy = CHANNEL_POLICY): Promise<Fleet> {
-  publishing ??= publishEnvironment();
-  const environment = await publishing;
+  beginning ??= begin();
+  const { environment, first, disk } = await beginning;
   const repository = memoryRepository("registry.example/os");
   const channel = await publisher(repository, { product: "sample" });
-  const first = await systemRelease(content("1"), environment);
-  const machine = await machineModel(first);
+  const machine = await machineModel(disk.copy());
   machine.time = NOW;
   machine.sealed.set("/usr/lib/ashlar/update.toml", policy);
   const push = (release: SampleRelease, version: string) =>
@@ -72,8 +90,8 @@ export async function fleet(policy = CHANNEL_POLICY): Promise<Fleet> {
       loadTrusts: async () => [],
       readRoot: async () => channel.pin,
     },
-    async release(version, rules = {}, options = {}) {
-      const made = await systemRelease(content(version), environment, { version, ...options });
+    async release(version, rules = {}, { more = {}, ...options } = {}) {
+      const made = await systemRelease({ ...content(version), ...more }, environment, { version, ...options });
       await push(made, version);
       const listed = Object.values((await channel.read()).targets.signed.targets);
       // What a version is never changes; who wants that takes it out first.

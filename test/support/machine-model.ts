@@ -30,7 +30,7 @@ import { type MemoryDevice, memoryDevice } from "./memory-device.ts";
 import type { SampleRelease } from "./releases.ts";
 
 export const MACHINE_ID = "0123456789abcdef0123456789abcdef";
-const MIB = 1024 * 1024;
+const DISK_SIZE = 96 * 1024 * 1024;
 
 export interface MemoryRecords extends RecordStore {
   readonly files: Map<string, Uint8Array>;
@@ -80,16 +80,21 @@ export interface MachineModel extends MachineHost {
   entries(): Promise<readonly BootEntry[]>;
 }
 
-/** A machine on which `release` was installed and which runs it. */
-export async function machineModel(release: SampleRelease, diskSize = 96 * MIB): Promise<MachineModel> {
+/** A disk on which `release` was installed. */
+export async function installedDisk(release: SampleRelease): Promise<MemoryDevice> {
   const environment = {
     hashes: nodeHashes,
     blockHasher: inlineBlockHasher(nodeHashes),
     decompressFrame,
     reporter: silentReporter,
   };
-  const device = memoryDevice(diskSize);
+  const device = memoryDevice(DISK_SIZE);
   await installRelease(fileContent(release, environment), device, environment);
+  return device;
+}
+
+/** A machine with this disk, which it has booted. */
+export async function machineModel(device: MemoryDevice): Promise<MachineModel> {
   let running: BootEntry | undefined;
   let selectedEntry = "";
   let boots = 0;

@@ -63,7 +63,10 @@ export async function openEsp(
   const state = (options: readonly string[]) => ({ readOnly: !options.includes("rw"), mended });
   if (mount !== undefined) return espAt(mount.place, state(mount.options), async () => {});
   try {
-    await mkdir(OWN_PLACE, { recursive: true, mode: 0o700 });
+    await makeDirectories(dirname(OWN_PLACE)); // others look into that one
+    await mkdir(OWN_PLACE, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST") throw error;
+    });
   } catch (error) {
     throw writeFailure(OWN_PLACE, error);
   }

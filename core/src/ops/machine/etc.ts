@@ -15,11 +15,9 @@ import {
 } from "../etc/index.ts";
 import type { Device, Slot, StageOptions } from "../update/index.ts";
 import type { MachineHost } from "./host.ts";
-import { entryOf } from "./outcome.ts";
 import type { UpdatePolicy } from "./policy.ts";
 import type { KnownRelease } from "./record.ts";
 import { type Run, withRun } from "./run.ts";
-import { runningEntry } from "./view.ts";
 
 type Environment = { readonly blockHasher: BlockHasher } & ReadOptions;
 type Named = Pick<KnownRelease, "rootHash" | "imageId" | "imageVersion">;
@@ -80,17 +78,15 @@ const SHUTDOWN_WAIT = 60_000;
  * Errors: those of `carryEtc`, and of every run.
  */
 export function carryPendingEtc(host: MachineHost, environment: Environment): Promise<CarriedEtc | undefined> {
-  return withRun(host, "carry-etc", carry, { wait: SHUTDOWN_WAIT });
+  return withRun(host, "carry-etc", carry, { wait: SHUTDOWN_WAIT, withoutEsp: true });
 
   async function carry(run: Run): Promise<CarriedEtc | undefined> {
     const { pending, releases } = run.record();
     if (pending?.state !== "staged") return undefined;
-    const entry = entryOf(pending, run.view);
-    const isWaiting = entry !== undefined && entry !== runningEntry(run.view);
     // Only what was staged here: what somebody goes back to has a generation of its own.
     const known = releases.findLast(({ manifest }) => manifest === pending.manifest);
-    if (!isWaiting || known === undefined || pending.back === true) return undefined;
-    if (run.pair.inactive.rootHash !== pending.rootHash) return undefined;
+    if (known === undefined || pending.back === true || run.pair.inactive.rootHash !== pending.rootHash)
+      return undefined;
     const carrier = await etcCarrier(run, known, await run.policy(), environment);
     await carrier.beforeEntry?.();
     return carrier.carried();

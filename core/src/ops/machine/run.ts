@@ -36,31 +36,33 @@ export interface Run {
 export interface RunOptions {
   /** Milliseconds to wait for another run to end; default 0. */
   readonly wait?: number | undefined;
+  /** Leave the ESP alone: when the machine goes down, nothing is mounted any more. */
+  readonly withoutEsp?: boolean | undefined;
 }
 
 export const timeText = (time: number): string => new Date(time).toISOString();
 
 /**
  * Runs `work` alone. What became of what was staged before is settled first. An error of ours is remembered as the last result
- * before it is thrown; an interruption as well.
+ * before it is thrown.
  */
 export async function withRun<T>(
   host: MachineHost,
   verb: string,
   work: (run: Run) => Promise<T>,
-  { wait = 0 }: RunOptions = {},
+  { wait = 0, withoutEsp = false }: RunOptions = {},
 ): Promise<T> {
+  const facts = await host.facts();
+  const root = assertMachine(facts);
   const lock = await host.lock(verb, wait);
   try {
-    const facts = await host.facts();
-    const root = assertMachine(facts);
     const now = believedTime(host.clock(), facts);
     const at = timeText(now);
     const memory = await openMemory(host, at);
     try {
       const disk = await host.openDisk(root);
       try {
-        const { view, slots, esp } = await viewDisk(facts, disk, { mend: true });
+        const { view, slots, esp } = await viewDisk(facts, disk, { mend: true, withoutEsp });
         try {
           for (const name of esp?.mended ?? [])
             await memory.save(memory.record(), { event: "mended", message: `the ESP was mended: ${name}` });
@@ -75,7 +77,7 @@ export async function withRun<T>(
           return await work({ host, facts, policy, now, ...state, ...memory });
         } finally {
           await esp?.close();
-          await saveView(host, disk, facts, at);
+          if (!withoutEsp) await saveView(host, disk, facts, at);
         }
       } finally {
         await disk.close();

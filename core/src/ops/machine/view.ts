@@ -80,7 +80,7 @@ export function runningEntry({ facts, entries }: Pick<MachineView, "facts" | "en
 export async function viewDisk(
   facts: MachineFacts,
   disk: MachineDisk,
-  options: OpenEspOptions = {},
+  { withoutEsp = false, ...options }: OpenEspOptions & { readonly withoutEsp?: boolean | undefined } = {},
 ): Promise<{ readonly view: MachineView; readonly slots: Slots; readonly esp: OpenedEspFiles | undefined }> {
   const root = assertMachine(facts);
   const slots = await readSlots(disk.device, architectureOf(facts.architecture).systemd);
@@ -92,31 +92,7 @@ export async function viewDisk(
   if (root.corrupted === true)
     problems.push({ code: "corrupted", message: "a block of the running root did not match its hash" });
 
-  let esp: OpenedEspFiles | undefined;
-  let entries: EntryView[] = [];
-  let next: string | undefined;
-  let place: MachineView["esp"];
-  try {
-    esp = await disk.openEsp(slots.esp, options);
-    const found = await readBootEntries(esp);
-    entries = found.entries.map((entry) => ({
-      file: entry.name,
-      stem: entry.stem,
-      version: entry.version,
-      product: entry.sortKey,
-      rootHash: entry.rootHash,
-      counter: entry.counter,
-      bad: isBad(entry),
-    }));
-    next = chosenEntry(found.entries)?.name;
-    place = { place: esp.name, free: await esp.free(), readOnly: esp.readOnly };
-    if (esp.readOnly) problems.push({ code: "esp-read-only", message: `${esp.name}: the ESP is mounted read-only` });
-    for (const { name, why } of found.unusable)
-      problems.push({ code: "entry", message: `${name}: the boot loader passes over it: ${why}` });
-  } catch (error) {
-    if (!isAshlarError(error)) throw error;
-    problems.push({ code: "esp", message: error.message });
-  }
+  const seen = withoutEsp ? UNSEEN : await lookAtEsp(disk, slots, options);
   const views = slots.slots.map((slot) => ({
     name: slot.name,
     running: slot === running,
@@ -124,5 +100,48 @@ export async function viewDisk(
     label: slot.root.name,
     size: slot.root.size,
   }));
-  return { view: { facts, slots: views, entries, next, esp: place, problems }, slots, esp };
+  const { esp, entries, next, place } = seen;
+  const all = [...problems, ...seen.problems];
+  return { view: { facts, slots: views, entries, next, esp: place, problems: all }, slots, esp };
+}
+
+interface SeenEsp extends Pick<MachineView, "entries" | "next" | "problems"> {
+  readonly esp: OpenedEspFiles | undefined;
+  readonly place: MachineView["esp"];
+}
+
+const UNSEEN: SeenEsp = { esp: undefined, entries: [], next: undefined, place: undefined, problems: [] };
+
+/** Opened, it is returned even where it could not be read: the caller closes it. */
+async function lookAtEsp(disk: MachineDisk, slots: Slots, options: OpenEspOptions): Promise<SeenEsp> {
+  let esp: OpenedEspFiles | undefined;
+  try {
+    esp = await disk.openEsp(slots.esp, options);
+    const { entries, unusable } = await readBootEntries(esp);
+    const problems = [
+      ...(esp.readOnly ? [{ code: "esp-read-only", message: `${esp.name}: the ESP is mounted read-only` }] : []),
+      ...unusable.map(({ name, why }) => ({
+        code: "entry",
+        message: `${name}: the boot loader passes over it: ${why}`,
+      })),
+    ];
+    return {
+      esp,
+      problems,
+      next: chosenEntry(entries)?.name,
+      place: { place: esp.name, free: await esp.free(), readOnly: esp.readOnly },
+      entries: entries.map((entry) => ({
+        file: entry.name,
+        stem: entry.stem,
+        version: entry.version,
+        product: entry.sortKey,
+        rootHash: entry.rootHash,
+        counter: entry.counter,
+        bad: isBad(entry),
+      })),
+    };
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    return { ...UNSEEN, esp, problems: [{ code: "esp", message: error.message }] };
+  }
 }

@@ -1,0 +1,203 @@
+// What a machine meets: hostile and broken registries, disks that fail, an ESP without room, a lost partition table, a run that is
+// killed. Each leaves a clear state, boots what it booted, and the next run heals it.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isAshlarError, SinkError } from "../../core/src/errors/index.ts";
+import { nodeHashes } from "../../core/src/node/index.ts";
+import { addReleases, describeReleases } from "../../core/src/ops/channel/index.ts";
+import { machineStatus, readHistory, recordBoot, upgrade } from "../../core/src/ops/machine/index.ts";
+import { ENTRY_FOLDER, readSlots, type StageStep } from "../../core/src/ops/update/index.ts";
+import { bytesSource } from "../../core/src/source/index.ts";
+import { timeOf } from "../support/channels.ts";
+import { fatFiles } from "../support/fat-files.ts";
+import { type Fleet, fleet } from "../support/fleet.ts";
+import { memoryDevice } from "../support/memory-device.ts";
+import { SYSTEM_SIZES } from "../support/systems.ts";
+
+const MIB = 1024 * 1024;
+
+const run = ({ machine, environment }: Fleet, options = {}) => upgrade(machine, environment, options);
+
+/** The machine boots what it booted before, and says why nothing came of the update. */
+async function assertUnharmed(one: Fleet, code: string): Promise<void> {
+  const { ashlar } = await machineStatus(one.machine);
+  assert.equal(ashlar.lastResult?.result, "error");
+  assert.equal(ashlar.lastResult?.code, code);
+  assert.equal(ashlar.staged, null);
+  assert.equal((await one.machine.boot()).version, "1");
+  await recordBoot(one.machine);
+}
+
+async function assertHeals(one: Fleet): Promise<void> {
+  assert.equal((await run(one)).result, "staged");
+  assert.equal((await one.machine.boot()).version, "2");
+}
+
+const esp = async ({ machine }: Fleet) => fatFiles(machine.device, (await readSlots(machine.device, "x86-64")).esp);
+
+test("a registry that gives other bytes than the ones that were signed", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const { blobs } = one.repository;
+  const kept = new Map(blobs);
+  for (const [digest, bytes] of kept) {
+    if (bytes.length < 1000) continue;
+    const bad = Uint8Array.from(bytes);
+    for (let at = 0; at < bad.length; at += 100) bad[at]! ^= 1;
+    blobs.set(digest, bad);
+  }
+  await assert.rejects(run(one), (error: unknown) => isAshlarError(error));
+  const { code } = (await machineStatus(one.machine)).ashlar.lastResult!;
+  await assertUnharmed(one, code!);
+  for (const [digest, bytes] of kept) blobs.set(digest, bytes);
+  await assertHeals(one);
+});
+
+test("a registry in which blobs are missing", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const { blobs } = one.repository;
+  const kept = new Map(blobs);
+  for (const [digest, bytes] of kept) if (bytes.length > 20_000) blobs.delete(digest);
+  await assert.rejects(run(one), { code: "no-blob" });
+  await assertUnharmed(one, "no-blob");
+  for (const [digest, bytes] of kept) blobs.set(digest, bytes);
+  await assertHeals(one);
+});
+
+test("a channel whose word on a release is not the release's own", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const [second] = await describeReleases(one.repository, { tag: "2" }, nodeHashes);
+  const lie = { ...second!, version: "3", barrier: false, minAgent: undefined, rollout: undefined };
+  await one.publisher.change((current) => addReleases(current, [lie], timeOf(one.publisher)));
+  await assert.rejects(run(one), { code: "channel-release" });
+  await assertUnharmed(one, "channel-release");
+});
+
+test("an ESP without room for another UKI, until there is", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const files = await esp(one);
+  const rest = (await files.free()) - 100_000;
+  await files.write("EFI/fill.bin", bytesSource(new Uint8Array(rest)));
+  await assert.rejects(run(one), { code: "esp-full" });
+  await assertUnharmed(one, "esp-full");
+  await (await esp(one)).remove("EFI/fill.bin");
+  await assertHeals(one);
+});
+
+test("a release that is larger than a slot", async () => {
+  const one = await fleet();
+  const more = { "usr/large": new Uint8Array(12 * MIB).fill(7) };
+  await one.release("2", {}, { more, sizes: { ...SYSTEM_SIZES, slotSize: 16 * MIB } });
+  await assert.rejects(run(one), { code: "slot-too-small" });
+  await assertUnharmed(one, "slot-too-small");
+});
+
+test("a lost backup table and a lost primary one are told, and the next update writes both", async () => {
+  for (const which of ["backup", "primary"] as const) {
+    const one = await fleet();
+    const { machine } = one;
+    await one.release("2");
+    const { size } = machine.device;
+    machine.device.put(which === "backup" ? size - 512 : 512, new Uint8Array(512));
+    const { ashlar } = await machineStatus(machine);
+    assert.deepEqual(
+      ashlar.problems.map(({ code }) => code),
+      ["gpt"],
+    );
+    assert.equal(ashlar.booted?.imageVersion, "1");
+    await assertHeals(one);
+    assert.deepEqual((await machineStatus(machine)).ashlar.problems, []);
+  }
+});
+
+test("a disk that fails at any operation of an update: what runs boots again, and the next update completes", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const { machine } = one;
+  const before = machine.device;
+  const records = new Map(machine.records.files);
+  let operations = 0;
+  machine.device = memoryDevice(before.size, { from: before, faults: { fails: () => operations++ < 0 } });
+  await run(one);
+  const total = operations;
+  assert.ok(total > 100);
+  for (let at = 5; at < total; at += Math.ceil(total / 25)) {
+    machine.records.files.clear();
+    for (const [name, bytes] of records) machine.records.files.set(name, bytes);
+    let count = 0;
+    machine.device = memoryDevice(before.size, { from: before, faults: { fails: () => count++ === at } });
+    await run(one).catch((error: unknown) => assert.ok(isAshlarError(error), String(error)));
+    machine.device = machine.device.copy();
+    assert.equal((await run(one)).result, "staged", `operation ${at}`);
+    const { version } = await machine.boot();
+    assert.equal(version, "2", `operation ${at}`);
+    machine.device = before.copy();
+    await machine.boot();
+  }
+});
+
+test("a run that is killed in any step: what runs boots again, the status says what there is, and the next run completes", async () => {
+  const steps: StageStep[] = ["preflight", "invalidate", "blocks", "tree", "read-back", "label", "entry"];
+  for (const step of steps) {
+    const one = await fleet();
+    await one.release("2");
+    const killed = new Error("killed");
+    const onStep = (now: StageStep) => {
+      if (now === step) throw killed;
+    };
+    await assert.rejects(run(one, { onStep }), (error) => error === killed);
+    const { ashlar } = await machineStatus(one.machine);
+    assert.deepEqual([ashlar.booted?.imageVersion, ashlar.staged], ["1", null], step);
+    assert.equal((await one.machine.boot()).version, "1", step);
+    await recordBoot(one.machine);
+    await assertHeals(one);
+  }
+});
+
+test("an ESP that cannot be read is a problem that the status names", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  const { start } = (await readSlots(machine.device, "x86-64")).esp;
+  const boot = await machine.device.read(start, 512);
+  machine.device.put(start, new Uint8Array(512));
+  const { ashlar } = await machineStatus(machine);
+  assert.deepEqual(
+    ashlar.problems.map(({ code }) => code),
+    ["esp"],
+  );
+  assert.equal(ashlar.booted?.state, "no-entry");
+  await assert.rejects(run(one), { code: "esp-unusable" });
+  machine.device.put(start, boot);
+  await assertHeals(one);
+});
+
+test("a foreign file among the entries is told, and left alone", async () => {
+  const one = await fleet();
+  await one.release("2");
+  await (await esp(one)).write(`${ENTRY_FOLDER}/memtest.efi`, bytesSource(new Uint8Array(1000)));
+  const { ashlar } = await machineStatus(one.machine);
+  assert.match(ashlar.problems[0]?.message ?? "", /memtest\.efi/);
+  await assertHeals(one);
+  assert.ok((await (await esp(one)).list(ENTRY_FOLDER)).some(({ name }) => name === "memtest.efi"));
+});
+
+test("a full /var: the error of the update is what is told, not that it could not be written down", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const { write } = one.machine.records;
+  one.machine.records.write = async () => {
+    throw new SinkError("no-space", "/var: no space left on the device");
+  };
+  await assert.rejects(run(one), { code: "no-space" });
+  assert.equal((await one.machine.boot()).version, "1");
+  one.machine.records.write = write;
+  await assertHeals(one);
+  assert.deepEqual(
+    (await readHistory(one.machine.records)).map(({ event }) => event),
+    ["staged"],
+  );
+});
