@@ -2,7 +2,9 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import { equalBytes } from "../../core/src/bytes/index.ts";
+import { SourceError } from "../../core/src/errors/index.ts";
 import { openFat } from "../../core/src/formats/fat/index.ts";
+import { type ClosableSource, sourceBlob } from "../../core/src/formats/oci/index.ts";
 import { openStoredRelease, pushReleases } from "../../core/src/ops/publish/index.ts";
 import {
   fileContent,
@@ -246,4 +248,62 @@ test("what a hook throws leaves the slot without an entry", async () => {
   assert.equal((await run(device)).rootHash, hashOf(v1));
   await stage(v2, await machineOf(device, hashOf(v1)));
   assert.equal((await run(device)).rootHash, hashOf(v2));
+});
+
+test("a changed line, everything counted: documents, recipe, frames, and the UKI with its new command line", async () => {
+  const first = await systemRelease({ ...COMMON, "etc/conf": "line = 1\n" }, environment);
+  const second = await systemRelease({ ...COMMON, "etc/conf": "line = 2\n" }, environment, { version: "2" });
+  const line = memoryRepository();
+  await pushReleases([first], line, { tag: "1" }, environment);
+  await pushReleases([second], line, { tag: "2" }, environment);
+  const device = await installed(first, environment);
+  line.traffic.read = 0;
+  const stored = await openStoredRelease(line, await line.resolve({ tag: "2" }), environment);
+  const machine = await machineOf(device, hashOf(first));
+  const { blocks, fetched } = await stageRelease(storedContent(stored, environment), machine, environment);
+  await stored.close();
+  assert.ok(blocks.fetched <= 4 * 4096, `${blocks.fetched} bytes of blocks`);
+  assert.ok(fetched <= 6000 && line.traffic.read <= 12_000, `${line.traffic.read} bytes, of which ${fetched} content`);
+  assert.equal((await run(device)).rootHash, hashOf(second));
+});
+
+/** The repository, which breaks off once it has given `limit` bytes of content. */
+function breakingOff(limit: number): MemoryRepository {
+  let given = 0;
+  const counted = (source: ClosableSource): ClosableSource => ({
+    ...source,
+    async read(offset, length) {
+      if (given + length > limit) throw new SourceError("network", "memory: connection reset");
+      given += length;
+      return source.read(offset, length);
+    },
+  });
+  return {
+    ...repository,
+    openBlob: async (descriptor) => counted(await repository.openBlob(descriptor)),
+    open: async (descriptor) => sourceBlob(counted(await repository.openBlob(descriptor))),
+  };
+}
+
+test("broken off anywhere, what is there is not fetched again but for what was on its way", async () => {
+  const whole = fresh.copy();
+  repository.traffic.read = 0;
+  await stageStored("3", await machineOf(whole, hashOf(v1)));
+  const all = repository.traffic.read;
+  let most = 0;
+  for (let limit = 20_000; limit < all; limit += 17_000) {
+    const device = fresh.copy();
+    repository.traffic.read = 0;
+    const broken = breakingOff(limit);
+    const stored = await openStoredRelease(broken, await broken.resolve({ tag: "3" }), environment);
+    const machine = await machineOf(device, hashOf(v1));
+    await assert.rejects(stageRelease(storedContent(stored, environment), machine, environment), { code: "network" });
+    await stored.close();
+    assert.equal((await run(device)).rootHash, hashOf(v1));
+    const documents = 20_000;
+    await stageStored("3", await machineOf(device, hashOf(v1)));
+    assert.equal((await run(device)).rootHash, hashOf(v3));
+    most = Math.max(most, repository.traffic.read - all - documents);
+  }
+  assert.ok(most <= 64 * 1024, `${most} bytes twice`);
 });

@@ -124,17 +124,29 @@ export function assembledSource(
   return piecewiseSource(offset, placed);
 }
 
+/** What is read at once of a layer that cannot fill: a buffer of a larger read costs memory until it is collected. */
+const PART_SIZE = 256 * 1024;
+
 function layerWindow(open: () => Promise<Source>, at: number, size: number): Source {
+  async function opened(): Promise<Source> {
+    const layer = await open();
+    if (at + size > layer.size)
+      throw new FormatError(
+        "bad-assembly",
+        `a piece of ${size} bytes at ${at} is behind the end of a layer of ${layer.size}`,
+      );
+    return layer;
+  }
   return {
     size,
-    async read(offset, length, options) {
-      const layer = await open();
-      if (at + size > layer.size)
-        throw new FormatError(
-          "bad-assembly",
-          `a piece of ${size} bytes at ${at} is behind the end of a layer of ${layer.size}`,
-        );
-      return layer.read(at + offset, length, options);
+    read: async (offset, length, options) => (await opened()).read(at + offset, length, options),
+    async readInto(offset, target) {
+      const layer = await opened();
+      if (layer.readInto !== undefined) return layer.readInto(at + offset, target);
+      for (let done = 0; done < target.length; done += PART_SIZE) {
+        const part = target.subarray(done, done + PART_SIZE);
+        part.set(await layer.read(at + offset + done, part.length));
+      }
     },
   };
 }

@@ -171,6 +171,9 @@ export async function openStoredRelease(
       return {
         size: source.size,
         read: (...range) => source.read(...range),
+        ...(source.readInto === undefined
+          ? {}
+          : { readInto: (offset: number, target: Uint8Array) => source.readInto?.(offset, target) }),
         async close() {
           for (const stream of opened.values()) await stream.close();
         },

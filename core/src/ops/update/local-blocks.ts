@@ -123,12 +123,11 @@ export async function surveyRunning(
       note(block, digests);
     return;
   }
-  const step = CHUNK_SIZE - (CHUNK_SIZE % digestSize);
-  for (let at = 0; at < root.leaves.size; at += step) {
+  const buffer = new Uint8Array(CHUNK_SIZE); // whole digests, whatever their size
+  for (let at = 0; at < root.leaves.size; at += buffer.length) {
     environment.signal?.throwIfAborted();
-    const size = Math.min(step, root.leaves.size - at);
-    const digests = await readTolerantly(root.leaves, at, size);
-    if (digests !== undefined) note(at / digestSize, digests);
+    const digests = buffer.subarray(0, Math.min(buffer.length, root.leaves.size - at));
+    if (await fill(root.leaves, at, digests)) note(at / digestSize, digests);
   }
 }
 
