@@ -19,7 +19,8 @@ const PAUSE = 100;
 export async function lockAgent(path: string, verb: string, wait = 0): Promise<{ release(): Promise<void> }> {
   try {
     await makeDirectories(dirname(path));
-    const handle = await open(path, "a+", 0o644);
+    // For nobody else to open: whoever can read a file can take its lock, and would keep the machine from its updates.
+    const handle = await open(path, "a+", 0o600);
     const takeLock = loadTakeLock();
     let isTaken = takeLock?.(handle.fd) ?? true;
     for (let waited = 0; !isTaken && waited < wait; waited += PAUSE) {

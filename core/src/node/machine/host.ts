@@ -1,6 +1,7 @@
 /** This machine, as the agent uses it. */
 import { execFile } from "node:child_process";
-import { readdir, readFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
@@ -68,10 +69,19 @@ async function openMachineDisk(dataDevice: string): Promise<MachineDisk> {
     device,
     async openEsp(esp, { mend = false } = {}) {
       const member = await memberAt(esp.start);
-      return openEsp(await deviceNode(member.folder), member.numbers, async () => {
-        if (!mend) return [];
-        const { removed, freed } = await mendEsp(device, { esp });
-        return [...removed.map((name) => `${name} is gone`), ...(freed === 0 ? [] : [`${freed} clusters were freed`])];
+      const node = await deviceNode(member.folder);
+      return openEsp(node, member.numbers, async () => {
+        const claim = mend ? await claimUnmounted(node) : undefined;
+        if (claim === undefined) return [];
+        try {
+          const { removed, freed } = await mendEsp(device, { esp });
+          return [
+            ...removed.map((name) => `${name} is gone`),
+            ...(freed === 0 ? [] : [`${freed} clusters were freed`]),
+          ];
+        } finally {
+          await claim.close();
+        }
       });
     },
     async useOf(partitions) {
@@ -80,6 +90,16 @@ async function openMachineDisk(dataDevice: string): Promise<MachineDisk> {
     },
     close: () => device.close(),
   };
+}
+
+/** Until the handle is closed nobody mounts the partition, an automount neither. Undefined where somebody has it already. */
+async function claimUnmounted(node: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(node, constants.O_RDONLY | constants.O_EXCL);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EBUSY") return undefined;
+    throw readFailure(node, error);
+  }
 }
 
 /** @param agentVersion of the program */

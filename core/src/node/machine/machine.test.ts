@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -58,6 +58,7 @@ test("a record is no link, and not endless", async () => {
 test("one run at a time, and the second is told who the first is", async () => {
   const path = join(await folder(), "run", "agent.lock");
   const lock = await lockAgent(path, "upgrade");
+  assert.equal((await stat(path)).mode & 0o777, 0o600, "whoever can open it can keep the machine from its updates");
   await assert.rejects(lockAgent(path, "auto"), {
     code: "busy",
     message: new RegExp(`upgrade, process ${process.pid}$`),

@@ -114,8 +114,23 @@ export async function checkCarry(trees: EtcTrees, options: CarryOptions): Promis
   return result;
 }
 
-/** Times that a generation is tried to be carried while files of it change. */
+/** Times that /etc is read while its files change. */
 const TRIES = 5;
+
+/**
+ * The machine goes on while its /etc is read: a file may change, or go, between listing and reading. Then all of it is read again,
+ * {@link TRIES} times at most.
+ */
+export async function whileItMoves<T>(action: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (let tries = 1; ; tries++)
+    try {
+      return await action();
+    } catch (error) {
+      const hasMoved = error instanceof SourceError && ["changed", "not-found", "truncated"].includes(error.code);
+      if (!hasMoved || tries === TRIES) throw error;
+      signal?.throwIfAborted();
+    }
+}
 
 /**
  * Makes the generation of `next` from the one that runs. Refuses nothing: that is {@link checkCarry}'s, before anything is
@@ -130,15 +145,7 @@ export async function carryEtc(
   options: CarryOptions & { readonly now: number },
 ): Promise<CarriedEtc> {
   if (running.rootHash === next.rootHash) return { conflicts: [], clashes: [], remarks: [], entries: 0 };
-  for (let tries = 1; ; tries++)
-    try {
-      return await carryOnce(store, running, next, options);
-    } catch (error) {
-      // The machine goes on while this reads: a file may change, or go, between listing and reading.
-      const hasMoved = error instanceof SourceError && ["changed", "not-found", "truncated"].includes(error.code);
-      if (!hasMoved || tries === TRIES) throw error;
-      options.signal?.throwIfAborted();
-    }
+  return whileItMoves(() => carryOnce(store, running, next, options), options.signal);
 }
 
 async function carryOnce(

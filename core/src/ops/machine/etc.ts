@@ -12,6 +12,7 @@ import {
   describeConflict,
   type GenerationStore,
   sealedEtc,
+  whileItMoves,
 } from "../etc/index.ts";
 import type { Device, Slot, StageOptions } from "../update/index.ts";
 import type { MachineHost } from "./host.ts";
@@ -53,8 +54,10 @@ export async function etcCarrier(
   return {
     carried: () => carried,
     async onRoot(root) {
-      const trees = { base, upper: await store.readUpper(runningHash), next: await sealedEtc(await openErofs(root)) };
-      carried = await checkCarry(trees, { conflicts, signal });
+      const sealed = await sealedEtc(await openErofs(root));
+      const check = async () =>
+        checkCarry({ base, upper: await store.readUpper(runningHash), next: sealed }, { conflicts, signal });
+      carried = await whileItMoves(check, signal);
     },
     async beforeEntry() {
       if (next.rootHash === runningHash) return; // another UKI for the same root has the same /etc
