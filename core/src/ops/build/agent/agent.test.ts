@@ -38,7 +38,7 @@ test("executable, units and what pulls them in are put in place, with the time t
   const agent = getNode(root, "usr/bin/ashlar");
   assert.ok(agent?.type === "file" && agent.mode === 0o755 && agent.mtime === 5n && agent.content === program);
   const links = [...walkTree(root)].filter(({ node }) => node.type === "symlink");
-  assert.equal(links.length, 4);
+  assert.equal(links.length, 5);
   for (const { path, node } of links) {
     assert.ok(node.type === "symlink");
     const unit = getNode(root, `usr/lib/systemd/system/${node.target.replace("../", "")}`);

@@ -39,6 +39,10 @@ ExecStart=/usr/bin/ashlar agent health
 TimeoutStartSec=30min
 `;
 
+/**
+ * systemd-boot goes on counting what it starts with no try left, since nothing better is there: then the machine stays up.
+ * The last of three tries has the name NAME+0-3, the next boot NAME+0-4.
+ */
 const UNHEALTHY_SERVICE = `[Unit]
 Description=Reboot of a Release That Is Not Healthy (Ashlar)
 Documentation=man:ashlar(1)
@@ -46,13 +50,37 @@ DefaultDependencies=no
 ConditionPathExists=${IS_COUNTED}
 Conflicts=shutdown.target
 Before=shutdown.target
-SuccessAction=reboot
-FailureAction=reboot
 
 [Service]
 Type=oneshot
-ExecStart=/bin/echo "ashlar: this boot is not confirmed; rebooting"
+ExecStart=/bin/sh /usr/lib/ashlar/agent/unhealthy.sh
 StandardOutput=journal+console
+`;
+
+const UNHEALTHY = `# A counted boot is not confirmed: the next try, or what ran before.
+entry=$(tail -c +5 ${IS_COUNTED} | tr -d '\\0')
+case $entry in
+  *+0-[1-3].efi | *+[1-9]*-*.efi | *+[1-9]*.efi)
+    echo "ashlar: this boot is not confirmed; rebooting"
+    exec systemctl --no-block reboot
+    ;;
+esac
+echo "ashlar: this boot is not confirmed, and nothing better is there: staying"
+`;
+
+/** Once more when systemd has confirmed the boot, so that what was staged is known to be good. */
+const CONFIRMED_SERVICE = `[Unit]
+Description=Record of a Confirmed Boot (Ashlar)
+Documentation=man:ashlar(1)
+Requires=systemd-bless-boot.service
+After=systemd-bless-boot.service ashlar-booted.service
+RequiresMountsFor=/var/lib/ashlar
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/ashlar agent booted
+TimeoutStartSec=10min
 `;
 
 /** For checks that others tie to the target, and for a start that never ends. The target is asked for by counted boots alone. */
@@ -122,11 +150,13 @@ const UNITS = "usr/lib/systemd/system";
 export const AGENT_FILES: Readonly<Record<string, string>> = {
   [`${UNITS}/ashlar-booted.service`]: BOOTED_SERVICE,
   [`${UNITS}/ashlar-carry-etc.service`]: CARRY_ETC_SERVICE,
+  [`${UNITS}/ashlar-confirmed.service`]: CONFIRMED_SERVICE,
   [`${UNITS}/ashlar-health.service`]: HEALTH_SERVICE,
   [`${UNITS}/ashlar-unhealthy.service`]: UNHEALTHY_SERVICE,
   [`${UNITS}/ashlar-upgrade.service`]: UPGRADE_SERVICE,
   [`${UNITS}/ashlar-upgrade.timer`]: UPGRADE_TIMER,
   [`${UNITS}/boot-complete.target.d/50-ashlar.conf`]: BOOT_COMPLETE_DROP_IN,
+  "usr/lib/ashlar/agent/unhealthy.sh": UNHEALTHY,
   "usr/lib/systemd/system.conf.d/10-ashlar.conf": MANAGER_CONF,
 };
 
@@ -134,6 +164,7 @@ export const AGENT_FILES: Readonly<Record<string, string>> = {
 export const AGENT_LINKS: Readonly<Record<string, string>> = {
   "ashlar-booted.service": `${UNITS}/multi-user.target.wants`,
   "ashlar-carry-etc.service": `${UNITS}/basic.target.wants`,
+  "ashlar-confirmed.service": `${UNITS}/systemd-bless-boot.service.wants`,
   "ashlar-health.service": `${UNITS}/boot-complete.target.requires`,
   "ashlar-upgrade.timer": `${UNITS}/timers.target.wants`,
 };
