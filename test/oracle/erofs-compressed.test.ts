@@ -20,12 +20,12 @@ import {
   requireMount,
   sampleTree,
   seenByKernel,
-  treeOfTar,
   withMount,
   writeImage,
 } from "../support/erofs-images.ts";
 import { requireOracle } from "../support/oracle.ts";
 import { findRoot } from "../support/roots.ts";
+import { treeOfTar } from "../support/tar-tree.ts";
 
 /** Bytes that compress by about a half: words over words. */
 function text(size: number, seed: number): Uint8Array {

@@ -15,12 +15,12 @@ import {
   requireMount,
   sampleTree,
   seenByKernel,
-  treeOfTar,
   withMount,
   writeImage,
 } from "../support/erofs-images.ts";
 import { requireOracle } from "../support/oracle.ts";
 import { findRoot } from "../support/roots.ts";
+import { treeOfTar } from "../support/tar-tree.ts";
 
 const OPTION_SETS: readonly WriteErofsOptions[] = [
   {},

@@ -1,7 +1,6 @@
 // EROFS images of sample trees, and what the kernel, our readers and the trees themselves say is in them.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,16 +10,14 @@ import fc from "fast-check";
 import { bytesOf, fromHex, fromUtf8, toHex } from "../../core/src/bytes/index.ts";
 import { type WriteErofsOptions, writeErofs } from "../../core/src/formats/erofs/index.ts";
 import { patternBytes, tree } from "../../core/src/formats/erofs/trees.test.ts";
-import { readTar } from "../../core/src/formats/tar/index.ts";
 import { nodeHashes } from "../../core/src/node/index.ts";
-import { bytesSource, readAll, type Source, sliceSource } from "../../core/src/source/index.ts";
+import { bytesSource, readAll, type Source } from "../../core/src/source/index.ts";
 import {
   attributes,
   countNames,
   type Directory,
   directory,
   directoryLinks,
-  getNode,
   type Node,
   putNode,
   regularFile,
@@ -203,28 +200,5 @@ export function sampleTree(seed: number, { names = 70_000 } = {}): Directory {
   let deep = "deep";
   for (let i = 0; i < 400; i++) deep += `/d${i % 10}`;
   put(deep, regularFile(attributes(0o644), bytesSource(patternBytes(1, 1))));
-  return root;
-}
-
-/** One plain archive: no whiteouts, every parent there; contents stay in the archive. */
-export async function treeOfTar(path: string, source: Source): Promise<Directory> {
-  const root = directory(attributes(0o755));
-  for await (const { entry } of readTar(createReadStream(path))) {
-    const { type, mode, uid, gid, mtime, xattrs } = entry;
-    const own = { mode, uid, gid, mtime, xattrs };
-    const name = fromUtf8(entry.path.replace(/^\.?\/+/, "").replace(/\/$/, ""));
-    if (name === "" || name === ".") Object.assign(root, own);
-    else if (type === "hardlink") {
-      const target = getNode(root, entry.linkTarget);
-      assert.ok(target, entry.linkTarget);
-      putNode(root, name, target);
-    } else if (type === "directory") putNode(root, name, directory(own));
-    else if (type === "symlink") putNode(root, name, symlink(own, entry.linkTarget));
-    else if (type === "file") {
-      assert.equal(entry.segments, undefined, "a sparse member");
-      putNode(root, name, regularFile(own, sliceSource(source, entry.contentOffset, entry.size)));
-    } else if (type === "fifo") putNode(root, name, { type, ...own });
-    else putNode(root, name, { type, ...own, major: entry.devMajor, minor: entry.devMinor });
-  }
   return root;
 }

@@ -14,11 +14,11 @@ const MAX_CONTENT = 1024 * 1024;
 /** What is guessed for the first cluster of a piece. */
 const FIRST_RATIO = 2.5;
 /** Guesses aim at this part of the room, since a miss costs more than what is left over. */
-const CAUTION = 0.975;
+const CAUTION = 0.985;
 /** Part of the blocks that may be left over without another try. */
-const WASTE = 0.015;
+const WASTE = 0.007;
 /** Tries for a cluster of a few blocks; each costs as much as the first. */
-const MAX_TRIES = { small: 5, large: 3 } as const;
+const MAX_TRIES = { small: 6, large: 5 } as const;
 const LARGE_CLUSTER = 32 * 1024; // bytes
 
 interface Attempt {

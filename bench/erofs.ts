@@ -1,0 +1,117 @@
+// Our EROFS writer beside mkfs.erofs, on the same tar with the same settings, one after the other in one run: size, CPU
+// seconds of the process with all its threads, wall time, peak memory. Prints the table of docs/performance.md.
+//
+//   node bench/erofs.ts                      all settings; needs scripts/fetch-roots tools trixie
+//   ASHLAR_BENCH_TAR=FILE node bench/erofs.ts   another tar
+//   node bench/erofs.ts lz4hc                those whose name has lz4hc in it
+//   node bench/erofs.ts TAR IMAGE METHOD CLUSTER WORKERS      one image, nothing else: what is measured
+import { statSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { encodeUtf8 } from "../core/src/bytes/index.ts";
+import { writeErofs } from "../core/src/formats/erofs/index.ts";
+import { createClusterEncoder, nodeHashes, openFile } from "../core/src/node/index.ts";
+import { chooseCompression, writerCompression } from "../core/src/ops/seal/compression.ts";
+import { clampTimes } from "../core/src/ops/seal/times.ts";
+import { findRoot, IN_TOOLS } from "../test/support/roots.ts";
+import { treeOfTar } from "../test/support/tar-tree.ts";
+import { benchFolder } from "./compare.ts";
+import { type Cost, measure } from "./measure.ts";
+
+interface Setting {
+  /** As `--compress` and `--cluster` say it. */
+  readonly method: string;
+  readonly cluster: number | undefined;
+  readonly mkfs: readonly string[];
+}
+
+const K = 1024;
+const SETTINGS: readonly Setting[] = [
+  { method: "none", cluster: undefined, mkfs: [] },
+  { method: "lz4", cluster: 4 * K, mkfs: ["-zlz4"] },
+  { method: "lz4", cluster: 64 * K, mkfs: ["-zlz4", "-C65536"] },
+  { method: "lz4hc,9", cluster: 4 * K, mkfs: ["-zlz4hc,9"] },
+  { method: "lz4hc,9", cluster: 64 * K, mkfs: ["-zlz4hc,9", "-C65536"] },
+  { method: "zstd,3", cluster: 4 * K, mkfs: ["-zzstd,3"] },
+  { method: "zstd,3", cluster: 64 * K, mkfs: ["-zzstd,3", "-C65536"] },
+];
+
+/** What is measured of us: from the tar to the image, as mkfs.erofs does it; a UUID is given, so nothing is hashed for it. */
+async function writeOne([tar, image, method, cluster, workers]: readonly string[]): Promise<void> {
+  await using source = await openFile(tar!);
+  const root = await treeOfTar(tar!, source);
+  clampTimes(root, 0n);
+  const compression = chooseCompression(
+    { compress: method, cluster: cluster === "undefined" ? undefined : Number(cluster) },
+    4096,
+  );
+  await using clusterEncoder = createClusterEncoder({ workers: Number(workers) });
+  await using file = await open(image!, "w");
+  await writeErofs(
+    root,
+    { writeAt: async (at, bytes) => void (await file.write(bytes, 0, bytes.length, at)) },
+    {
+      tails: "inline",
+      uuid: encodeUtf8("not of any worth"),
+      hashes: nodeHashes,
+      compression: writerCompression(compression, { clusterEncoder }),
+    },
+  );
+}
+
+const WORKERS = 2;
+const ROUNDS = 3;
+
+async function best(
+  command: string,
+  args: readonly string[],
+  image: string,
+): Promise<Cost & { readonly size: number }> {
+  let cost: Cost | undefined;
+  for (let round = 0; round < ROUNDS; round++) {
+    await rm(image, { force: true });
+    const run = await measure(command, args, { samplesMemory: false });
+    if (cost === undefined || run.cpu < cost.cpu) cost = run;
+  }
+  const { peakMemory } = await measure(command, args, { samplesMemory: true });
+  return { ...cost!, peakMemory, size: statSync(image).size }; // there is a round
+}
+
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
+
+async function compareAll(filter: string): Promise<void> {
+  const tar = process.env["ASHLAR_BENCH_TAR"] ?? findRoot("trixie");
+  if (tar === undefined) throw new Error("no trixie root; run scripts/fetch-roots trixie");
+  const image = join(benchFolder(), "image");
+  console.log(
+    "| setting | size, MB: mkfs.erofs | ours | | CPU s: mkfs.erofs | ours | | wall s: mkfs.erofs | ours | memory MB |",
+  );
+  console.log("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
+  for (const { method, cluster, mkfs } of SETTINGS) {
+    const name = `${method}${cluster === undefined ? "" : ` ${cluster / K}K`}`;
+    if (!name.includes(filter)) continue;
+    const fixed = ["-T0", "-U00000000-0000-0000-0000-000000000000", "--quiet", `--workers=${WORKERS}`];
+    const theirs = await best(IN_TOOLS, ["mkfs.erofs", ...fixed, ...mkfs, "--tar=f", image, tar], image);
+    const own = [import.meta.filename, tar, image, method, String(cluster), String(WORKERS)];
+    const ours = await best(process.execPath, own, image);
+    const ratio = (a: number, b: number): string => `${(a / b).toFixed(2)}×`;
+    const cells = [
+      name,
+      megabytes(theirs.size),
+      megabytes(ours.size),
+      `${((ours.size / theirs.size - 1) * 100).toFixed(1)} %`,
+      theirs.cpu.toFixed(1),
+      ours.cpu.toFixed(1),
+      ratio(ours.cpu, theirs.cpu),
+      theirs.wall.toFixed(1),
+      ours.wall.toFixed(1),
+      megabytes(ours.peakMemory ?? 0),
+    ];
+    console.log(`| ${cells.join(" | ")} |`);
+  }
+}
+
+const given = process.argv.slice(2);
+if (given.length === 5) await writeOne(given);
+else await compareAll(given[0] ?? "");
