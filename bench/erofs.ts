@@ -13,6 +13,7 @@ import { encodeUtf8 } from "../core/src/bytes/index.ts";
 import { writeErofs } from "../core/src/formats/erofs/index.ts";
 import { createClusterEncoder, nodeHashes, openFile } from "../core/src/node/index.ts";
 import { chooseCompression, writerCompression } from "../core/src/ops/seal/compression.ts";
+import { targetKernel } from "../core/src/ops/seal/target-kernel.ts";
 import { clampTimes } from "../core/src/ops/seal/times.ts";
 import { findRoot, IN_TOOLS } from "../test/support/roots.ts";
 import { treeOfTar } from "../test/support/tar-tree.ts";
@@ -42,9 +43,9 @@ async function writeOne([tar, image, method, cluster, workers]: readonly string[
   await using source = await openFile(tar!);
   const root = await treeOfTar(tar!, source);
   clampTimes(root, 0n);
-  const compression = chooseCompression(
-    { compress: method, cluster: cluster === "undefined" ? undefined : Number(cluster) },
-    4096,
+  const given = cluster === "undefined" ? undefined : Number(cluster);
+  const compression = await chooseCompression({ compress: method, cluster: given }, 4096, () =>
+    targetKernel(root, "6.12"),
   );
   await using clusterEncoder = createClusterEncoder({ workers: Number(workers) });
   await using file = await open(image!, "w");

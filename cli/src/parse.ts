@@ -66,8 +66,14 @@ export function parseFsverityBlockSize(text: string): number {
 }
 
 export function parseCompression(text: string): string {
-  if (!/^(none|lz4|(lz4hc|zstd)(,\d{1,2})?)$/.test(text))
-    throw new Error(`compression is none, lz4, lz4hc[,LEVEL] or zstd[,LEVEL], not ${text}`);
+  if (!/^(none|auto|lz4|(lz4hc|zstd)(,\d{1,2})?)$/.test(text))
+    throw new Error(`compression is none, auto, lz4, lz4hc[,LEVEL] or zstd[,LEVEL], not ${text}`);
+  return text;
+}
+
+export function parseKernel(text: string): string {
+  if (!/^(auto|\d{1,3}\.\d{1,3}([.+-].*)?)$/.test(text))
+    throw new Error(`kernel is auto or a version such as 6.1, not ${text}`);
   return text;
 }
 

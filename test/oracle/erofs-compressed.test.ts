@@ -7,9 +7,10 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { fromUtf8 } from "../../core/src/bytes/index.ts";
 import { type ClusterEncoder, inlineClusterEncoder } from "../../core/src/codecs/index.ts";
-import type { Compression } from "../../core/src/formats/erofs/index.ts";
+import { type Compression, checkErofs } from "../../core/src/formats/erofs/index.ts";
 import { createClusterEncoder } from "../../core/src/node/index.ts";
 import { loadFrameMaker } from "../../core/src/node/zstd-wasm.ts";
+import { verifyRoot } from "../../core/src/ops/seal/verify-root.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
 import { attributes, type Directory, directory, putNode, regularFile } from "../../core/src/tree/index.ts";
 import {
@@ -98,6 +99,9 @@ for (const [i, { tails, ...choice }] of CHOICES.entries()) {
     const root = compressibleTree(100 + i);
     await using encoder = createClusterEncoder({ workers: 2 });
     await writeImage(root, path, { tails, compression: { ...choice, encoder } });
+    await using image = await fileSource(path);
+    assert.deepEqual(await checkErofs(image), []);
+    await verifyRoot(root, image);
     const fsck = requireOracle(t, "fsck.erofs", { from: "tools" });
     await fsck?.ok(["--extract", path]); // decodes all data, writes nothing
     const tools = requireMount(t);

@@ -2,6 +2,7 @@
 import {
   parseClusterSize,
   parseCompression,
+  parseKernel,
   parsePath,
   parsePlatformName,
   parseRetryTimes,
@@ -157,7 +158,8 @@ export const inputFlags = {
   compress: {
     kind: "parsed",
     parse: parseCompression,
-    brief: "Compression of the root: none, lz4, lz4hc[,LEVEL] (slower, smaller), zstd[,LEVEL] (Linux 6.10 and later)",
+    brief:
+      "Compression of the root: none, lz4, lz4hc[,LEVEL] (slower, smaller), zstd[,LEVEL] (Linux 6.10 and later), or auto",
     placeholder: "METHOD",
     default: "none",
   },
@@ -166,6 +168,19 @@ export const inputFlags = {
     parse: parseClusterSize,
     brief: "Bytes that are compressed into, 4096 to 1M (more than 4096: Linux 5.13 and later; default: 4096, zstd 64K)",
     placeholder: "BYTES",
+    optional: true,
+  },
+  targetKernel: {
+    kind: "parsed",
+    parse: parseKernel,
+    brief:
+      "Kernel that reads the root: a version, or auto, the oldest in the root; nothing is written that it cannot read",
+    placeholder: "VERSION",
+    default: "auto",
+  },
+  verify: {
+    kind: "boolean",
+    brief: "Read the root back and compare it with the input before anything is published (default: if compressed)",
     optional: true,
   },
   selinux: {
@@ -198,6 +213,8 @@ export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly tails: "blocks" | "inline";
   readonly compress: string;
   readonly cluster?: number | undefined;
+  readonly targetKernel: string;
+  readonly verify?: boolean | undefined;
   readonly selinux: "policy" | "none";
   readonly tmpdir?: string | undefined;
   readonly workers?: number | undefined;

@@ -1,5 +1,5 @@
 /** What a host lends to the operations. Nothing else of the machine is seen by them. */
-import type { ClusterEncoder } from "../codecs/index.ts";
+import type { ClusterEncoder, Decompressor } from "../codecs/index.ts";
 import type { BlockHasher, Hashes } from "../hash/index.ts";
 import type { ScratchSpace } from "../source/index.ts";
 import type { Reporter } from "./report.ts";
@@ -28,6 +28,8 @@ export interface Environment {
   readonly compressors: Compressors;
   /** For roots that are compressed; without, that is done on the calling thread. */
   readonly clusterEncoder?: ClusterEncoder | undefined;
+  /** To read them back; without, that is done in plain TypeScript. */
+  readonly decompressor?: Decompressor | undefined;
   readonly scratch: ScratchSpace;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;

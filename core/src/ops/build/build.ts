@@ -17,9 +17,10 @@ import {
   type RecordedOptions,
   type Release,
 } from "../release/release.ts";
-import { type CompressionOptions, chooseCompression, recordCompression } from "../seal/compression.ts";
+import { type CompressionOptions, chooseCompression, recordCompression, storesPlain } from "../seal/compression.ts";
 import { productUuid } from "../seal/product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "../seal/seal.ts";
+import { describeKernel, targetKernel } from "../seal/target-kernel.ts";
 import { newestTime } from "../seal/times.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
 import { type Agent, putAgent } from "./agent/index.ts";
@@ -191,9 +192,14 @@ export async function buildSystem(
   environment: Environment,
 ): Promise<Built> {
   const { hashes, signal } = environment;
-  const compression = chooseCompression(options, BLOCK_SIZE);
+  storesPlain(options, BLOCK_SIZE); // refuses early what no kernel could make good
   const decided = await decide(input, options, environment);
   const { identity, architecture, kernel } = decided;
+  const compression = await chooseCompression(options, BLOCK_SIZE, () =>
+    options.targetKernel === undefined || options.targetKernel === "auto"
+      ? describeKernel(kernel)
+      : targetKernel(input.tree, options.targetKernel),
+  );
 
   const stem = options.name ?? stemOf(identity);
   const names = {
@@ -216,7 +222,7 @@ export async function buildSystem(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails, compression },
+    { verity, verityUuid, tails: options.tails, compression, verify: options.verify },
     environment,
   );
   const rootHash = toHex(sealed.rootHash);

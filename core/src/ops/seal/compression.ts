@@ -4,12 +4,20 @@ import { PolicyError } from "../../errors/index.ts";
 import type { Compression } from "../../formats/erofs/index.ts";
 import type { Environment } from "../environment.ts";
 import type { Release } from "../release/release.ts";
+import { type KernelNeed, lackOf, OLDEST_KERNEL, type TargetKernel } from "./target-kernel.ts";
 
 export interface CompressionOptions {
-  /** `none` (the default), `lz4`, `lz4hc` or `zstd`, the last two with a level where it is not the default: `lz4hc,12`. */
+  /**
+   * `none` (the default), `lz4`, `lz4hc` or `zstd`, the last two with a level where it is not the default: `lz4hc,12`; or
+   * `auto`: what the target kernel reads best.
+   */
   readonly compress?: string | undefined;
-  /** Bytes that a cluster may take; default one block, of zstd 64 KiB. */
+  /** Bytes that a cluster may take; default one block, of zstd and `auto` 64 KiB where the kernel reads that. */
   readonly cluster?: number | undefined;
+  /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read. */
+  readonly targetKernel?: string | undefined;
+  /** Whether the root is read back and compared before it is published; by default where it is compressed. */
+  readonly verify?: boolean | undefined;
 }
 
 /** All that decides about the bytes. */
@@ -21,38 +29,79 @@ export interface RootCompression {
 
 /** Those of mkfs.erofs. */
 const DEFAULT_LEVELS: Readonly<Record<Compression["algorithm"], number>> = { lz4: 1, lz4hc: 9, zstd: 3 };
-/** Bytes; zstd has little to work with in less. */
-const ZSTD_CLUSTER = 64 * 1024;
+/** Bytes. Half the size of a cluster more or less changes little: docs/performance.md. */
+const LARGE_CLUSTER = 64 * 1024;
+
+/** What `auto` tries, in this order; docs/performance.md has the measurements. */
+const PREFERRED: readonly RootCompression[] = [
+  { algorithm: "zstd", level: 3, clusterSize: LARGE_CLUSTER },
+  { algorithm: "lz4hc", level: 9, clusterSize: LARGE_CLUSTER },
+  { algorithm: "lz4hc", level: 9, clusterSize: 4096 },
+];
 
 const isAlgorithm = (name: string): name is Compression["algorithm"] => Object.hasOwn(MAX_LEVELS, name);
+
+/** LZ4 is part of every EROFS that decompresses at all. */
+function needOf({ algorithm, clusterSize }: RootCompression, blockSize: number): KernelNeed {
+  if (algorithm === "zstd") return { since: [6, 10], option: "CONFIG_EROFS_FS_ZIP_ZSTD" };
+  return { since: clusterSize > blockSize ? [5, 13] : [5, 4], option: "CONFIG_EROFS_FS_ZIP" };
+}
 
 function showMethod({ algorithm, level }: RootCompression): string {
   return algorithm === "lz4" ? algorithm : `${algorithm},${level}`;
 }
 
-/** Throws PolicyError `bad-compression`. Undefined where contents are stored as they are. */
-export function chooseCompression(
+/** What is asked for, read and checked: `auto` where a kernel is to choose, undefined for none. Throws PolicyError `bad-compression`. */
+function parseOptions(
   { compress = "none", cluster }: CompressionOptions,
   blockSize: number,
-): RootCompression | undefined {
+): RootCompression | "auto" | undefined {
   if (compress === "none") {
     if (cluster !== undefined)
       throw new PolicyError("bad-compression", "a cluster size says nothing where nothing is compressed");
     return undefined;
   }
+  if (cluster !== undefined && (cluster < blockSize || cluster > MAX_CLUSTER_SIZE || cluster % blockSize !== 0))
+    throw new PolicyError(
+      "bad-compression",
+      `clusters of ${cluster} bytes: not a multiple of ${blockSize} up to ${MAX_CLUSTER_SIZE}`,
+      { expected: MAX_CLUSTER_SIZE, actual: cluster },
+    );
+  if (compress === "auto") return "auto";
   const [, name = "", given] = /^([a-z0-9]+)(?:,(\d{1,3}))?$/.exec(compress) ?? [];
   if (!isAlgorithm(name)) throw new PolicyError("bad-compression", `compression ${compress} is not known`);
   const level = given === undefined ? DEFAULT_LEVELS[name] : Number(given);
   if (level < 1 || level > MAX_LEVELS[name])
     throw new PolicyError("bad-compression", `${name} has levels 1 to ${MAX_LEVELS[name]}, not ${level}`);
-  const clusterSize = cluster ?? (name === "zstd" ? ZSTD_CLUSTER : blockSize);
-  if (clusterSize < blockSize || clusterSize > MAX_CLUSTER_SIZE || clusterSize % blockSize !== 0)
-    throw new PolicyError(
-      "bad-compression",
-      `clusters of ${clusterSize} bytes: not a multiple of ${blockSize} up to ${MAX_CLUSTER_SIZE}`,
-      { expected: MAX_CLUSTER_SIZE, actual: clusterSize },
+  return { algorithm: name, level, clusterSize: cluster ?? (name === "zstd" ? LARGE_CLUSTER : blockSize) };
+}
+
+/** Whether contents stand in the root as they are, whatever its kernel. */
+export function storesPlain(options: CompressionOptions, blockSize: number): boolean {
+  return parseOptions(options, blockSize) === undefined;
+}
+
+/**
+ * @param kernel is asked for where something is to be compressed; where nothing is known of it, what is asked for is taken
+ *
+ * Throws PolicyError `bad-compression`, `bad-kernel-version`, and `kernel-lacks` for what the kernel could not read.
+ */
+export async function chooseCompression(
+  options: CompressionOptions,
+  blockSize: number,
+  kernel: () => Promise<TargetKernel | undefined>,
+): Promise<RootCompression | undefined> {
+  const wanted = parseOptions(options, blockSize);
+  if (wanted === undefined) return undefined;
+  const target = await kernel();
+  if (wanted === "auto")
+    return PREFERRED.map((one) => ({ ...one, clusterSize: options.cluster ?? one.clusterSize })).find(
+      (one) => lackOf(target ?? OLDEST_KERNEL, needOf(one, blockSize)) === undefined,
     );
-  return { algorithm: name, level, clusterSize };
+  const lack = target && lackOf(target, needOf(wanted, blockSize));
+  if (lack === undefined) return wanted;
+  const what = `${showMethod(wanted)} in clusters of ${wanted.clusterSize} bytes`;
+  throw new PolicyError("kernel-lacks", `the root's kernel cannot read ${what}: ${lack}`);
 }
 
 /** As the writer takes it, with what the host lends. */

@@ -15,10 +15,11 @@ import {
   type SEAL_OPTIONS,
 } from "../release/release.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
-import { type CompressionOptions, chooseCompression, recordCompression } from "./compression.ts";
+import { type CompressionOptions, chooseCompression, recordCompression, storesPlain } from "./compression.ts";
 import { type Landing, openLanding } from "./landing.ts";
 import { productUuid } from "./product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "./seal.ts";
+import { targetKernel } from "./target-kernel.ts";
 import { clampTimes, newestTime } from "./times.ts";
 
 /** Content, wherever it comes from. */
@@ -104,7 +105,7 @@ export async function openContentLanding(
   artifacts: ArtifactStore,
   environment: Environment,
 ): Promise<Landing | undefined> {
-  if (options.tails !== "blocks" || chooseCompression(options, BLOCK_SIZE) !== undefined) return undefined;
+  if (options.tails !== "blocks" || !storesPlain(options, BLOCK_SIZE)) return undefined;
   const { names, verity } = prepare(labels, options, environment.hashes);
   return openLanding(await artifacts.create(names.root), verity, environment);
 }
@@ -120,7 +121,9 @@ export async function sealContent(
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
   const selinux = await labelTree(input.tree, options.selinux ?? "policy", reporter);
-  const compression = chooseCompression(options, BLOCK_SIZE);
+  const compression = await chooseCompression(options, BLOCK_SIZE, () =>
+    targetKernel(input.tree, options.targetKernel),
+  );
   const { landing } = input;
   const root = landing?.root ?? (await artifacts.create(names.root));
   const hashDevice = await artifacts.create(names.verity);
@@ -131,7 +134,7 @@ export async function sealContent(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails, compression, landing },
+    { verity, verityUuid, tails: options.tails, compression, verify: options.verify, landing },
     environment,
   );
 

@@ -16,6 +16,7 @@ import type { Environment } from "../environment.ts";
 import { type RootCompression, writerCompression } from "./compression.ts";
 import { BLOCK_SIZE, type Landing } from "./landing.ts";
 import { productSeed } from "./product.ts";
+import { verifyRoot } from "./verify-root.ts";
 
 export { BLOCK_SIZE };
 
@@ -42,6 +43,8 @@ export interface SealOptions {
   /** Opened on the root artifact with the same parameters; contents may stand there already. */
   readonly landing?: Landing | undefined;
   readonly compression?: RootCompression | undefined;
+  /** Whether the root is read back and compared with the tree; by default where it is compressed. */
+  readonly verify?: boolean | undefined;
 }
 
 export interface Sealed {
@@ -129,6 +132,12 @@ async function sealInto(
   const size = hashDeviceSize(hashTree.dataBlocks, verity);
   await hashDevice.setSize(size);
   task?.end();
+  if (options.verify ?? options.compression !== undefined) {
+    const reading = reporter.start("reading the root back", image.contentSize);
+    const { decompressor } = environment;
+    await verifyRoot(tree, root.source(image.size), { decompressor, signal, onVerified: reading.advance });
+    reading.end();
+  }
   return {
     rootHash: hashTree.rootHash,
     rootSize: image.size,

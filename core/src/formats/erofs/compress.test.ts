@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { fromUtf8 } from "../../bytes/index.ts";
+import { inlineClusterEncoder } from "../../codecs/index.ts";
+import { loadFrameMaker } from "../../node/zstd-wasm.ts";
+import { bytesSource, memorySink } from "../../source/index.ts";
+import { attributes, type Directory, directory, type Node, regularFile } from "../../tree/index.ts";
+import { type Compression, checkErofs, openErofs, readTree, writeErofs } from "./index.ts";
+import { describeTree, patternBytes, tree } from "./trees.test.ts";
+
+const encoder = inlineClusterEncoder(loadFrameMaker);
+
+const compression: fc.Arbitrary<Compression> = fc
+  .tuple(
+    fc.constantFrom(
+      { algorithm: "lz4" as const, level: 1 },
+      { algorithm: "lz4hc" as const, level: 5 },
+      { algorithm: "zstd" as const, level: 3 },
+    ),
+    fc.constantFrom(1, 1, 2, 5, 16, 256),
+  )
+  .map(([method, blocks]) => ({ ...method, clusterSize: blocks * 4096, encoder }));
+
+/** Some of each: runs, few letters, all letters. */
+const content = fc
+  .array(
+    fc
+      .tuple(fc.integer({ min: 1, max: 40_000 }), fc.constantFrom(1, 3, 17, 256), fc.nat())
+      .map(([size, letters, seed]) => {
+        const bytes = new Uint8Array(size);
+        let state = seed | 1;
+        for (let i = 0; i < size; i++) {
+          state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+          bytes[i] = (state >>> 16) % letters;
+        }
+        return bytes;
+      }),
+    { minLength: 1, maxLength: 5 },
+  )
+  .map((parts) => Uint8Array.from(parts.flatMap((part) => [...part])));
+
+async function assertRoundTrip(original: Directory, how: Compression, tails: "blocks" | "inline"): Promise<void> {
+  const sink = memorySink();
+  const { size } = await writeErofs(original, sink, { compression: how, tails });
+  assert.equal(sink.bytes().length, size);
+  const source = bytesSource(sink.bytes());
+  assert.deepEqual(await describeTree(await readTree(await openErofs(source))), await describeTree(original));
+  assert.deepEqual(await checkErofs(source), []);
+}
+
+test("tree → compressed image → tree is the identity, and the image has no findings", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      tree,
+      fc.array(content, { maxLength: 4 }),
+      compression,
+      fc.constantFrom("blocks" as const, "inline" as const),
+      async (original, contents, how, tails) => {
+        for (const [i, bytes] of contents.entries()) {
+          const name = fromUtf8(`content ${i}`);
+          if (!original.entries.has(name))
+            original.entries.set(name, regularFile(attributes(0o644), bytesSource(bytes)));
+        }
+        await assertRoundTrip(original, how, tails);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test("maps of every length, behind inodes and xattrs of every alignment", async () => {
+  for (const clusterSize of [4096, 16384]) {
+    const entries: [string, Node][] = [];
+    for (let parts = 1; parts < 40; parts++)
+      for (const xattr of [undefined, 30]) {
+        const xattrs = new Map(xattr === undefined ? [] : [[fromUtf8("user.a"), new Uint8Array(xattr).fill(parts)]]);
+        const bytes = patternBytes(parts * 4096 - (parts % 7) * 300, parts).map((byte, i) => (i % 3 === 0 ? byte : 0));
+        entries.push([`${parts}-${xattr}`, regularFile(attributes(0o644, { xattrs }), bytesSource(bytes))]);
+      }
+    const root = directory(
+      attributes(0o755),
+      entries.map(([name, node]) => [fromUtf8(name), node] as const),
+    );
+    await assertRoundTrip(root, { algorithm: "lz4", level: 1, clusterSize, encoder }, "blocks");
+  }
+});
