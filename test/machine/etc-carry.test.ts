@@ -135,7 +135,8 @@ test("the layer over /etc is known from the kernel's table of mounts", () => {
   assert.deepEqual(etcLayerOf(persistent), { kind: "persistent", rootHash: V1 });
   const transient = line("/etc", "overlay", "ashlar-etc", upper("/run/ashlar/etc/upper"));
   assert.deepEqual(etcLayerOf(transient), { kind: "transient" });
-  assert.deepEqual(etcLayerOf(`${persistent}${line("/etc", "tmpfs", "tmpfs", "size=1k")}`), { kind: "none" });
+  const covered = `${persistent}${line("/etc", "overlay", "confext", "lowerdir=/a:/b")}`;
+  assert.deepEqual(etcLayerOf(covered), { kind: "persistent", rootHash: V1 });
   assert.deepEqual(etcLayerOf(line("/etc", "overlay", "other", upper(`/var/lib/ashlar/etc/${V1}/upper`))), {
     kind: "none",
   });

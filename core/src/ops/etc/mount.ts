@@ -19,10 +19,8 @@ export function etcLayerOf(mountinfo: string): EtcLayer {
     if (words[4] !== "/etc") continue;
     // Optional fields of any number end at the hyphen; behind it: type, source, options of the file system.
     const [type, source, options = ""] = words.slice(words.indexOf("-", 6) + 1);
-    if (type !== "overlay" || source !== MOUNT_SOURCE) {
-      found = { kind: "none" }; // mounted over it
-      continue;
-    }
+    // What others mount over it, such as systemd-confext, leaves the layer what it is.
+    if (type !== "overlay" || source !== MOUNT_SOURCE) continue;
     const [, rootHash] =
       /(?:^|,)upperdir=[^,]*\/var\/lib\/ashlar\/etc\/([0-9a-f]{64})\/upper(?:,|$)/.exec(options) ?? [];
     found = rootHash === undefined ? { kind: "transient" } : { kind: "persistent", rootHash };
