@@ -1,7 +1,7 @@
 // FAT volumes.
 import { concatBytes, copyFields, defineStruct, le } from "../../../core/src/bytes/index.ts";
 import { RawBootSector, RawEntry, RawInfoSector, RawLongName } from "../../../core/src/formats/fat/format.ts";
-import { fatSource, openFat, planFat } from "../../../core/src/formats/fat/index.ts";
+import { fatSource, mendFat, openFat, planFat } from "../../../core/src/formats/fat/index.ts";
 import { bytesSource } from "../../../core/src/source/index.ts";
 import { attributes, type Directory, directory } from "../../../core/src/tree/index.ts";
 import type { Parser } from "../harness.ts";
@@ -63,5 +63,19 @@ export const FAT_PARSERS: readonly Parser[] = [
       yield shape("long paths", await deepFat());
     },
     read: async (bytes) => readFiles((await openFat(bytesSource(bytes))).root),
+  },
+  {
+    name: "FAT that is mended",
+    mutants: binary(fatSeeds),
+    read: async (bytes) => {
+      const volume = Uint8Array.from(bytes);
+      const medium = {
+        ...bytesSource(volume),
+        writeAt: async (offset: number, part: Uint8Array) => volume.set(part, offset),
+        flush: async () => {},
+      };
+      const isFirst = (path: string, other: string) => path < other;
+      return mendFat(medium, { dropsAlias: isFirst, dropsBroken: () => true });
+    },
   },
 ];

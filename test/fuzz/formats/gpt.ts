@@ -4,6 +4,7 @@ import {
   checkGpt,
   encodeGpt,
   partitionType,
+  planGptEdit,
   RawGptEntry,
   RawGptHeader,
   RawMbr,
@@ -59,4 +60,5 @@ function gptSeeds(): Seed[] {
 
 export const GPT_PARSERS: readonly Parser[] = [
   { name: "GPT", mutants: binary(gptSeeds), read: (bytes) => checkGpt(bytesSource(bytes)) },
+  { name: "GPT that is edited", mutants: binary(gptSeeds), read: (bytes) => planGptEdit(bytesSource(bytes), []) },
 ];
