@@ -35,14 +35,18 @@ test("an update that is confirmed, and one that panics and falls back", {
     const { staged } = await machine.status();
     assert.deepEqual([staged?.imageVersion, staged?.rootHash, staged?.triesLeft], ["2", v2.rootHash, 3]);
   });
+  await guest.ok("echo late > /etc/late-change && rm /etc/motd");
   await machine.reboot();
   await t.test("it boots, is found healthy, and systemd confirms it", async () => {
     await machine.assertRuns(v2, "ashlar-test_2.efi");
     assert.equal((await machine.status()).rollback?.imageVersion, "1");
     assert.match(await guest.ok("ashlar history"), /good/);
   });
-  await t.test("local changes came along", async () => {
-    assert.equal(await guest.ok("cat /etc/local-change /var/kept"), "mine\nkept");
+  await t.test("local changes came along, also those made after it was staged", async () => {
+    assert.equal(await guest.ok("cat /etc/local-change /etc/late-change /var/kept"), "mine\nlate\nkept");
+    assert.notEqual((await guest.run("test -e /etc/motd")).status, 0);
+    const diff = await guest.ok("ashlar etc diff", 300_000);
+    for (const path of ["local-change", "late-change", "motd"]) assert.match(diff, new RegExp(path));
   });
 
   const v3 = await line.build("3", PANICS);
