@@ -18,6 +18,7 @@ import { file, linesOf } from "../support/etc-trees.ts";
 const tree = (entries: Record<string, Node>): Directory =>
   directory(attributes(0o755), Object.entries(entries) as [ByteString, Node][]);
 
+const FREE = 1_000_000;
 const [V1, V2] = ["1".repeat(64), "2".repeat(64)] as const;
 
 function memoryStore(uppers: Record<string, Directory>) {
@@ -34,6 +35,7 @@ function memoryStore(uppers: Record<string, Directory>) {
       uppers[rootHash] = upper;
       for (const [name, bytes] of Object.entries(more)) files.set(`${rootHash}/${name}`, bytes);
     },
+    free: async () => FREE,
     async remove(rootHash) {
       delete uppers[rootHash];
     },
@@ -77,11 +79,20 @@ test("the policy says what becomes of conflicts; refused is before anything is w
     error instanceof PolicyError &&
     error.code === "etc-conflicts" &&
     error.message.includes("/etc/b: changed here and");
-  await assert.rejects(checkCarry(trees, options("refuse")), refused);
-  assert.equal((await checkCarry(trees, options("keep-local"))).conflicts.length, 1);
+  await assert.rejects(checkCarry(trees, FREE, options("refuse")), refused);
+  assert.equal((await checkCarry(trees, FREE, options("keep-local"))).conflicts.length, 1);
   const { store, uppers } = memoryStore({ [V1]: upper });
   await carryEtc(store, running, named, options("take-image"));
   assert.equal(uppers[V2]!.entries.size, 0);
+});
+
+test("a layer that /var has no room for is refused before anything is written", async () => {
+  const trees = { base, upper: tree({ large: file("x".repeat(100_000)) }), next };
+  await assert.rejects(
+    checkCarry(trees, 100_000, options("keep-local")),
+    (error) => error instanceof PolicyError && error.code === "var-full",
+  );
+  assert.equal((await checkCarry(trees, 120_000, options("keep-local"))).entries, 1);
 });
 
 test("a clash of account numbers is refused whatever the policy", async () => {
@@ -92,7 +103,7 @@ test("a clash of account numbers is refused whatever the policy", async () => {
   };
   for (const policy of ["refuse", "keep-local", "take-image"] as const)
     await assert.rejects(
-      checkCarry(trees, options(policy)),
+      checkCarry(trees, FREE, options(policy)),
       (error) => error instanceof PolicyError && error.code === "etc-clash",
     );
 });

@@ -24,6 +24,7 @@ export function memoryGenerations(running: string): MemoryGenerations {
       uppers.set(rootHash, upper);
       files.set(rootHash, beside);
     },
+    free: async () => Number.MAX_SAFE_INTEGER,
     async remove(rootHash) {
       uppers.delete(rootHash);
       files.delete(rootHash);

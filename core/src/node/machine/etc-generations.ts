@@ -2,7 +2,7 @@
  * Generations of /etc as directories on /var. The overlay of the running one is mounted: its layer is read here and never
  * written. A generation appears under its name, or changes places with the one that has it, when it is whole and on the disk.
  */
-import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isAshlarError, SinkError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import type { GenerationStore } from "../../ops/etc/index.ts";
@@ -93,6 +93,15 @@ export function openGenerations(directory: string = GENERATIONS): GenerationStor
         });
       } catch (error) {
         throw writeFailure(place, error);
+      }
+    },
+    async free() {
+      try {
+        await makeDirectories(directory);
+        const { bavail, bsize } = await statfs(directory);
+        return bavail * bsize;
+      } catch (error) {
+        throw readFailure(directory, error);
       }
     },
     async remove(rootHash) {

@@ -32,6 +32,8 @@ export interface GenerationStore {
   /** Puts a generation under its name, in place of one that is there, in one step. It lasts when the promise resolves. */
   put(rootHash: string, upper: Directory, files: Readonly<Record<string, Uint8Array>>): Promise<void>;
   remove(rootHash: string): Promise<void>;
+  /** Bytes that a generation can still take. */
+  free(): Promise<number>;
 }
 
 export interface SealedEtc {
@@ -104,14 +106,31 @@ function assertAllowed({ conflicts, clashes }: CarriedEtc, policy: ConflictPolic
 }
 
 /**
- * What carrying would meet; nothing is written. Throws PolicyError `etc-clash`, and `etc-conflicts` where the policy refuses
- * them; UnsupportedError `overlay-feature`; what the sources throw.
+ * What carrying would meet; nothing is written. Throws PolicyError `etc-clash`, `etc-conflicts` where the policy refuses them,
+ * `var-full`; UnsupportedError `overlay-feature`; what the sources throw.
+ * @param free bytes that the new layer can take
  */
-export async function checkCarry(trees: EtcTrees, options: CarryOptions): Promise<CarriedEtc> {
-  const { conflicts, clashes, remarks, entries } = await planCarry(trees, options);
+export async function checkCarry(trees: EtcTrees, free: number, options: CarryOptions): Promise<CarriedEtc> {
+  const { conflicts, clashes, remarks, entries, layer } = await planCarry(trees, options);
   const result = { conflicts, clashes, remarks, entries };
   assertAllowed(result, options.conflicts);
+  const size = sizeOf(layer);
+  if (size > free)
+    throw new PolicyError("var-full", `/var: the layer of /etc takes ${size} bytes, ${free} are free`, {
+      path: "/var",
+      expected: size,
+      actual: free,
+    });
   return result;
+}
+
+/** Bytes that a name takes besides its content: a block, and its part of the directory. */
+const NAME_SIZE = 4096;
+
+function sizeOf(layer: Directory): number {
+  let size = 0;
+  for (const { node } of walkTree(layer)) size += NAME_SIZE + (node.type === "file" ? node.content.size : 0);
+  return size;
 }
 
 /** Times that /etc is read while its files change. */

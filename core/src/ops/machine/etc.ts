@@ -56,7 +56,10 @@ export async function etcCarrier(
     async onRoot(root) {
       const sealed = await sealedEtc(await openErofs(root));
       const check = async () =>
-        checkCarry({ base, upper: await store.readUpper(runningHash), next: sealed }, { conflicts, signal });
+        checkCarry({ base, upper: await store.readUpper(runningHash), next: sealed }, await store.free(), {
+          conflicts,
+          signal,
+        });
       carried = await whileItMoves(check, signal);
     },
     async beforeEntry() {
