@@ -201,3 +201,27 @@ test("a full /var: the error of the update is what is told, not that it could no
     ["staged"],
   );
 });
+
+test("power goes right after the new release got its name, before that was written down: it is tried, and told, all the same", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  const killed = new Error("killed");
+  const { write } = machine.records;
+  machine.records.write = async (name, bytes) => {
+    const isNamed = (await machine.entries()).some(({ version }) => version === "2");
+    if (isNamed) throw killed;
+    await write(name, bytes);
+  };
+  await assert.rejects(run(one), (error) => error === killed);
+  machine.records.write = write;
+  assert.equal((await machineStatus(machine)).ashlar.staged?.imageVersion, "2");
+  assert.equal((await machine.boot()).version, "2");
+  await recordBoot(machine);
+  await machine.bless();
+  await recordBoot(machine);
+  assert.deepEqual(
+    (await readHistory(machine.records)).map(({ event }) => event),
+    ["booted", "confirmed"],
+  );
+});

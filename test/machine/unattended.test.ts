@@ -192,7 +192,7 @@ test("gc removes what belongs to no release, and nothing else", async () => {
   const wanted = {
     esp: [`${ENTRY_FOLDER}/ashlar-0123456789abcdef.new`],
     etc: [running],
-    recipes: [gone],
+    recipes: [running, gone],
   };
   assert.deepEqual(await collectGarbage(machine, { dryRun: true }), wanted);
   assert.deepEqual(await collectGarbage(machine), wanted);

@@ -7,6 +7,7 @@ import { addReleases, describeReleases, type ReleaseRules, removeReleases } from
 import { silentReporter } from "../../core/src/ops/index.ts";
 import type { AgentEnvironment } from "../../core/src/ops/machine/index.ts";
 import { type PublishEnvironment, pushReleases } from "../../core/src/ops/publish/index.ts";
+import type { PublicKey } from "../../core/src/ops/trust/index.ts";
 import { memoryScratch } from "../../core/src/source/index.ts";
 import { NOW, type Publisher, publisher, timeOf } from "./channels.ts";
 import { installedDisk, type MachineModel, machineModel } from "./machine-model.ts";
@@ -30,6 +31,8 @@ export interface Fleet {
   readonly publisher: Publisher;
   readonly environment: AgentEnvironment;
   readonly machine: MachineModel;
+  /** Files of keys, as the policy names them → public keys. */
+  readonly keys: Map<string, PublicKey>;
   /** Makes a release, pushes it under its version, and adds it to the channel. */
   release(version: string, rules?: Partial<ReleaseRules>, options?: ReleaseOptions): Promise<SampleRelease>;
 }
@@ -74,8 +77,11 @@ export async function fleet(policy = CHANNEL_POLICY): Promise<Fleet> {
   };
   await push(first, "1");
   await add("1");
+  const keys = new Map<string, PublicKey>();
+  const identity = { type: "matchRepositoryIfNamed" } as const;
   return {
     repository,
+    keys,
     publisher: channel,
     machine,
     environment: {
@@ -87,7 +93,10 @@ export async function fleet(policy = CHANNEL_POLICY): Promise<Fleet> {
       repositories: { open: async () => ({ ...repository, close: async () => {} }) },
       loadTufVerifier: async () => tufVerifier,
       trust: { hashes: nodeHashes, verifier: nodeVerifier },
-      loadTrusts: async () => [],
+      loadTrusts: async (trust) =>
+        trust.keys.length === 0
+          ? []
+          : [{ kind: "keys", identity, keys: trust.keys.flatMap((name) => keys.get(name) ?? []) }],
       readRoot: async () => channel.pin,
     },
     async release(version, rules = {}, { more = {}, ...options } = {}) {

@@ -1,4 +1,5 @@
 /** What the timer calls: looks at the source when the policy says so, and reboots into what is staged when it says so. */
+import { SinkError } from "../../errors/index.ts";
 import { believedTime, type MachineFacts } from "./facts.ts";
 import type { AgentEnvironment } from "./find.ts";
 import type { MachineHost } from "./host.ts";
@@ -31,8 +32,14 @@ export async function auto(host: MachineHost, environment: AgentEnvironment): Pr
   const next = nextLook(policy, record, facts, now, environment);
   if (next === undefined) return { upgrade: undefined, next: undefined, reboots: false };
   const isTime = next <= now && isInside(policy.check.windows, host.wallClock(now));
-  const report = isTime ? await upgrade(host, environment, { mode: policy.mode, verb: "auto" }) : undefined;
-  const reboots = policy.reboot.policy === "window" && (await rebootIfDue(host, policy, record));
+  let report: UpgradeReport | undefined;
+  let reboots = false;
+  try {
+    if (isTime) report = await upgrade(host, environment, { mode: policy.mode, verb: "auto" });
+    reboots = policy.reboot.policy === "window" && (await rebootIfDue(host, policy, record));
+  } catch (error) {
+    if (!(error instanceof SinkError) || error.code !== "busy") throw error; // else somebody is at it: the next tick looks again
+  }
   const after = isTime ? (await readRecord(host.records)).record : record;
   const then = nextLook(policy, after, facts, now, environment);
   return { upgrade: report, next: then === undefined ? undefined : timeText(then), reboots };

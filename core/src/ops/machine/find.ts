@@ -1,12 +1,14 @@
 /** Which release a machine should run, as its source says: a channel, or a name in a repository. Nothing is changed here. */
-import { IntegrityError, PolicyError } from "../../errors/index.ts";
+import { IntegrityError, isAshlarError, PolicyError } from "../../errors/index.ts";
 import {
   type Descriptor,
   OCI_MANIFEST,
   parseArtifactManifest,
   type Repository,
   readBlob,
+  type Selector,
 } from "../../formats/oci/index.ts";
+import type { Digest } from "../../hash/index.ts";
 import {
   CHANNEL_ARTIFACT_TYPE,
   type ChannelRelease,
@@ -24,6 +26,7 @@ import { parseReference, type Reference } from "../image/index.ts";
 import {
   type HostRepositories,
   openStoredRelease,
+  releasesIn,
   resolveRelease,
   type StoredEnvironment,
   type StoredRelease,
@@ -66,6 +69,11 @@ export function trackedSource(policy: UpdatePolicy, record: AgentRecord): Tracke
 export interface Candidate {
   readonly stored: StoredRelease;
   readonly known: KnownRelease;
+  /**
+   * The recipe of the root that runs, where the repository has its release still: with it the digests of blocks that are here need
+   * not be fetched. It may be wrong, which does no harm.
+   */
+  findRunningRecipe(): Promise<Uint8Array | undefined>;
   /** What runs should not go on running: it is below the floor or of an older epoch. */
   readonly required: boolean;
 }
@@ -162,14 +170,32 @@ async function findInChannel(look: Look): Promise<Found> {
   if (!("release" in chosen)) return { ...seen, finding: chosen };
   const { release, required } = chosen;
   const descriptor: Descriptor = { ...release.manifest, annotations: {} };
-  const signatures = await admit(look, descriptor, false);
+  const signatures = await admit(look, [descriptor.digest], false);
   const stored = await open(descriptor);
   assertPromised(stored, release);
   const known = describe(look, stored, descriptor, signatures, {
     epoch: release.epoch,
     channel: { name: `${opened.view.product} ${opened.view.name}`, id: opened.view.id },
   });
-  return { ...seen, finding: { result: "newer", candidate: { stored, known, required } } };
+  const listed = opened.view.releases.find(({ rootHash }) => rootHash === facts.root?.rootHash);
+  const selector = listed === undefined ? undefined : { digest: listed.manifest.digest };
+  const findRunningRecipe = () => runningRecipe(look, selector);
+  return { ...seen, finding: { result: "newer", candidate: { stored, known, required, findRunningRecipe } } };
+}
+
+async function runningRecipe(
+  { facts, repository, environment: { hashes, signal }, open }: Look,
+  selector: Selector | undefined,
+): Promise<Uint8Array | undefined> {
+  if (selector === undefined) return undefined;
+  try {
+    const platform = { os: "linux", architecture: facts.architecture };
+    const { release, root } = await open(await resolveRelease(repository, selector, hashes, { platform, signal }));
+    return release.rootHash === facts.root?.rootHash ? root.recipeBytes : undefined;
+  } catch (error) {
+    if (!isAshlarError(error)) throw error;
+    return undefined; // it was deleted, say: then there is more to fetch
+  }
 }
 
 function deviceFacts(
@@ -306,16 +332,14 @@ function assertPromised({ name, release }: StoredRelease, promised: ChannelRelea
 }
 
 async function findByName(look: Look): Promise<Found> {
-  const { reference, repository, facts, environment, record, open, options } = look;
+  const { facts, record, open, options } = look;
   const { force = false, anyVersion = false } = options;
-  const platform = { os: "linux", architecture: facts.architecture };
-  const descriptor = await resolveRelease(repository, reference, environment.hashes, {
-    platform,
-    signal: environment.signal,
-  });
-  const signatures = await admit(look, descriptor, true);
+  const { descriptor, digests } = await resolveOnce(look);
+  const signatures = await admit(look, digests, true);
   const stored = await open(descriptor);
   const none = { channel: undefined, expires: undefined };
+  const selector = facts.imageVersion === undefined ? undefined : { tag: facts.imageVersion }; // as `ashlar push` names it
+  const findRunningRecipe = () => runningRecipe(look, selector);
   const known = describe(look, stored, descriptor, signatures, {});
   const { imageId, imageVersion, architecture, rootHash } = known;
   if (architecture !== facts.architecture)
@@ -357,14 +381,32 @@ async function findByName(look: Look): Promise<Found> {
         message: `release ${imageVersion} is older than what runs, ${facts.imageVersion}; switch goes back on purpose`,
       },
     };
-  return { ...none, finding: { result: "newer", candidate: { stored, known, required: false } } };
+  return { ...none, finding: { result: "newer", candidate: { stored, known, required: false, findRunningRecipe } } };
+}
+
+/**
+ * What the name means now; it may mean something else a moment later. The signature of an index counts for the release that was
+ * chosen from it; that of a container image says nothing of the release that was made from it.
+ */
+async function resolveOnce({ reference, repository, facts, environment: { hashes, signal } }: Look) {
+  const platform = { os: "linux", architecture: facts.architecture };
+  const start = await repository.resolve(reference, { signal });
+  const descriptor = await resolveRelease(repository, { digest: start.digest }, hashes, { platform, signal });
+  const isCovered = await releasesIn(repository, start, hashes, { signal }).then(
+    () => true,
+    (error: unknown) => {
+      if (!isAshlarError(error) || error.code !== "not-a-release") throw error;
+      return false;
+    },
+  );
+  return { descriptor, digests: [...new Set([...(isCovered ? [start.digest] : []), descriptor.digest])] };
 }
 
 /**
  * Whoever the policy names must accept the release. A channel vouches for what it lists, so it needs nobody else; a name in
  * a repository is only as good as a signature.
  */
-async function admit(look: Look, descriptor: Descriptor, isNeeded: boolean): Promise<readonly AcceptedSignature[]> {
+async function admit(look: Look, digests: readonly Digest[], isNeeded: boolean): Promise<readonly AcceptedSignature[]> {
   const { policy, environment, repository, reference, source } = look;
   const trusts = await environment.loadTrusts(policy.trust);
   if (trusts.length === 0 && isNeeded && policy.trust.unsigned !== "accept")
@@ -375,7 +417,7 @@ async function admit(look: Look, descriptor: Descriptor, isNeeded: boolean): Pro
   const accepted: AcceptedSignature[] = [];
   for (const trust of trusts) {
     const admission = admissionBy(trust, environment.trust, (_, { signatures }) => accepted.push(...signatures));
-    await admission({ reference, repository, digests: [descriptor.digest] });
+    await admission({ reference, repository, digests });
   }
   return accepted;
 }

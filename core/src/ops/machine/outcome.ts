@@ -35,7 +35,7 @@ function settlePending(record: AgentRecord, view: MachineView, at: string): [Age
     rootHash: pending.rootHash,
   });
   if (entry === undefined) {
-    const lost = event("lost", `release ${pending.imageVersion} was staged, and its entry is no longer on the ESP`);
+    const lost = event("lost", `release ${pending.imageVersion} was staged, and its entry is not on the ESP`);
     return [others, lost];
   }
   if (entry.counter === undefined) {
@@ -45,7 +45,7 @@ function settlePending(record: AgentRecord, view: MachineView, at: string): [Age
   if (entry === runningEntry(view)) {
     if (pending.triedIn === view.facts.bootId) return [record];
     const tried = event("booted", `release ${pending.imageVersion} runs on trial, ${entry.counter.left} tries left`);
-    return [{ ...record, pending: { ...pending, triedIn: view.facts.bootId } }, tried];
+    return [{ ...record, pending: { ...pending, entry: entry.stem, triedIn: view.facts.bootId } }, tried];
   }
   return [record]; // not tried yet, not often enough, or bad: that is for all entries alike
 }
@@ -106,6 +106,9 @@ export function entryOf(
   pending: Pick<PendingRelease, "entry" | "rootHash">,
   { entries }: Pick<MachineView, "entries">,
 ) {
-  const wanted = pending.entry.toLowerCase(); // FAT knows no case
-  return entries.find(({ stem, rootHash }) => stem.toLowerCase() === wanted && rootHash === pending.rootHash);
+  const wanted = pending.entry?.toLowerCase(); // FAT knows no case
+  const started = entries.filter(({ rootHash }) => rootHash === pending.rootHash);
+  // Power went between the name and the record of it: the counter tells which of them is new.
+  if (wanted === undefined) return started.find(({ counter }) => counter !== undefined) ?? started[0];
+  return started.find(({ stem }) => stem.toLowerCase() === wanted);
 }

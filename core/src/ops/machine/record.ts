@@ -79,8 +79,8 @@ const Pending = v.object({
   /** `downloaded`: everything but the entry of the boot loader is there. */
   state: v.picklist(["downloaded", "staged"]),
   at: TimeText,
-  /** Of its file on the ESP, without counter and `.efi`. */
-  entry: Text,
+  /** Of its file on the ESP, without counter and `.efi`; undefined until that has its name. */
+  entry: v.optional(Text),
   /** The boot in which it was staged; only a later one says anything of it. */
   bootId: Text,
   /** Somebody goes back to it, and it was on the disk. */

@@ -1,5 +1,5 @@
 /** `upgrade` and `switch`: look at the source, stage what it has, and remember all of it. */
-import { PolicyError } from "../../errors/index.ts";
+import { isAshlarError, PolicyError } from "../../errors/index.ts";
 import { architectureOf } from "../build/architecture.ts";
 import {
   type Machine,
@@ -198,8 +198,14 @@ async function bring(
       rebootNeeded: false,
     };
   const carrier = await etcCarrier(run, known, policy, environment);
-  const options = { onStep, hold: mode === "download" };
-  const staged = await stage(run, candidate, environment, { ...options, ...carrier });
+  const hold = mode === "download";
+  const beforeEntry = async (): Promise<void> => {
+    await carrier.beforeEntry?.();
+    // Before it can boot: what was staged is known of even if power goes before the rest is written down.
+    if (!hold) await run.save({ ...withRelease(run.record(), known), pending: pendingOf(run, known, "staged") });
+  };
+  const hooks = { onStep, hold, beforeEntry, onRoot: carrier.onRoot };
+  const staged = await stage(run, candidate, environment, hooks);
   if (isRunningEntry(run, staged)) {
     await run.save({ ...withRelease(run.record(), withEntry(known, staged)), pending: undefined });
     return { ...base, result: "current", message: `release ${imageVersion} runs`, rebootNeeded: false };
@@ -245,7 +251,7 @@ function openedEsp({ esp, view }: Run): OpenedEspFiles {
 
 async function stage(
   run: Run,
-  { known, stored }: Candidate,
+  { known, stored, findRunningRecipe }: Candidate,
   environment: AgentEnvironment,
   { onStep, ...options }: StageOptions,
 ): Promise<Staged> {
@@ -253,7 +259,7 @@ async function stage(
   let isInvalid = false;
   const staged = await stageRelease(storedContent(stored, environment), machine, environment, {
     ...options,
-    recipes: await readRecipes(run),
+    recipes: await readRecipes(run, findRunningRecipe),
     onStep(step) {
       isInvalid ||= step === "invalidate";
       onStep?.(step);
@@ -263,16 +269,30 @@ async function stage(
     if (isInvalid) await run.save({ ...run.record(), pending: undefined });
     throw error;
   });
-  if (staged.recipe !== undefined) await run.host.recipes.write(known.rootHash, staged.recipe);
+  if (staged.recipe !== undefined) await run.host.recipes.write(known.rootHash, staged.recipe).catch(noneForOurs);
   return staged;
 }
 
-async function readRecipes({ host, slots, facts }: Run): Promise<ReadonlyMap<string, Uint8Array>> {
+/** A recipe that is lost costs bytes at the next update, and is no reason to fail this one. */
+function noneForOurs(error: unknown): undefined {
+  if (!isAshlarError(error)) throw error;
+}
+
+async function readRecipes(
+  { host, slots, facts }: Run,
+  findRunning: Candidate["findRunningRecipe"],
+): Promise<ReadonlyMap<string, Uint8Array>> {
   const wanted = [facts.root?.rootHash, ...slots.slots.map(({ rootHash }) => rootHash)];
   const recipes = new Map<string, Uint8Array>();
   for (const rootHash of wanted) {
-    const bytes = rootHash === undefined ? undefined : await host.recipes.read(rootHash);
+    const bytes = rootHash === undefined ? undefined : await host.recipes.read(rootHash).catch(noneForOurs);
     if (rootHash !== undefined && bytes !== undefined) recipes.set(rootHash, bytes);
+  }
+  const running = facts.root?.rootHash;
+  const found = running === undefined || recipes.has(running) ? undefined : await findRunning();
+  if (running !== undefined && found !== undefined) {
+    recipes.set(running, found);
+    await host.recipes.write(running, found).catch(noneForOurs);
   }
   return recipes;
 }
@@ -288,18 +308,14 @@ const stemOf = ({ entry }: Staged): string => parseEntryName(entry)?.stem ?? ent
 
 const withEntry = (known: KnownRelease, staged: Staged): KnownRelease => ({ ...known, entry: stemOf(staged) });
 
-async function remember(run: Run, { known }: Candidate, staged: Staged, etc: readonly string[]): Promise<void> {
+function pendingOf(run: Run, known: KnownRelease, state: PendingRelease["state"]): PendingRelease {
   const { rootHash, uki, imageVersion, manifest } = known;
-  const pending: PendingRelease = {
-    manifest,
-    rootHash,
-    uki,
-    imageVersion,
-    state: staged.held ? "downloaded" : "staged",
-    at: timeText(run.now),
-    entry: stemOf(staged),
-    bootId: run.facts.bootId,
-  };
+  return { manifest, rootHash, uki, imageVersion, state, at: timeText(run.now), bootId: run.facts.bootId };
+}
+
+async function remember(run: Run, { known }: Candidate, staged: Staged, etc: readonly string[]): Promise<void> {
+  const { rootHash, imageVersion } = known;
+  const pending = { ...pendingOf(run, known, staged.held ? "downloaded" : "staged"), entry: stemOf(staged) };
   const contested = etc.length === 0 ? "" : `; ${etc.length} conflicts in /etc`;
   const what = staged.rootHash === run.facts.root?.rootHash ? "its UKI alone, in" : "in";
   await run.save(
