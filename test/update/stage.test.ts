@@ -238,6 +238,19 @@ test("the new root is read before anything changes, and what is said of it then 
   }
 });
 
+test("frames that the hook has read do not travel again", async () => {
+  const counts: number[] = [];
+  const readAll = async (root: Source) => void (await root.read(0, root.size));
+  for (const options of [{}, { onRoot: readAll }]) {
+    repository.traffic.read = 0;
+    const device = fresh.copy();
+    await stageStored("3", await machineOf(device, hashOf(v1)), options);
+    counts.push(repository.traffic.read);
+    assert.equal(started(bootOracle(device)).rootHash, hashOf(v3));
+  }
+  assert.ok(counts[1]! <= counts[0]! * 1.01, `${counts}`);
+});
+
 test("what a hook throws leaves the slot without an entry", async () => {
   const device = fresh.copy();
   const stop = new Error("stop");

@@ -6,6 +6,7 @@ import { type BlockHasher, DIGEST_SIZES } from "../../hash/index.ts";
 import { passingChunksOf, type RandomSink, type ReadOptions, type Source } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
 import { unpackFrame } from "./damage.ts";
+import type { FrameCache } from "./frame-cache.ts";
 import type { StoredPack, StoredRoot } from "./stored-root.ts";
 
 /** Frames nearer to each other than this many bytes come in one stream. */
@@ -15,6 +16,8 @@ const READ_SIZE = 1024 * 1024;
 export interface FetchBlocksOptions extends ReadOptions {
   readonly blockHasher: BlockHasher;
   readonly decompressFrame: DecompressFrame;
+  /** Blocks of frames that were fetched already; they do not travel again. Not verified. */
+  readonly peek?: FrameCache["peek"] | undefined;
   /** Called once, when it is known how many bytes of frames are to be fetched. */
   readonly onStart: (total: number) => void;
   /** @param amount bytes fetched since the last call */
@@ -92,18 +95,34 @@ async function fetchFrames(
     const stored = await root.openPack(index);
     packs.push({ index, stored, frames: framesOf(stored, wanted, there) });
   }
-  options.onStart(packs.flatMap(({ frames }) => frames).reduce((sum, { size }) => sum + size, 0));
+  async function use(frame: WantedFrame, blocks: Uint8Array, what: string): Promise<void> {
+    const digests = await options.blockHasher.hashBlocks(blocks, root.recipe.parameters);
+    for (const { first, count, start } of frame.segments) {
+      const at = first - frame.firstBlock;
+      assertDigests(digests, at, leaves, start, count, what, root);
+      await target.writeAt(start * blockSize, blocks.subarray(at * blockSize, (at + count) * blockSize));
+    }
+  }
+  const nameOf = (index: number, frame: WantedFrame) => `${root.packName(index)}: frame ${frame.index}`;
   let fetched = 0;
-  for (const { index, stored, frames } of packs)
-    for await (const [frame, bytes] of streamFrames(root, index, stored, frames, options)) {
-      const what = `${root.packName(index)}: frame ${frame.index}`;
-      const blocks = unpackFrame(options.decompressFrame, bytes, frame.blocks * blockSize, what);
-      const digests = await options.blockHasher.hashBlocks(blocks, root.recipe.parameters);
-      for (const { first, count, start } of frame.segments) {
-        const at = first - frame.firstBlock;
-        assertDigests(digests, at, leaves, start, count, what, root);
-        await target.writeAt(start * blockSize, blocks.subarray(at * blockSize, (at + count) * blockSize));
+  const missing: typeof packs = [];
+  for (const { index, stored, frames } of packs) {
+    const left: WantedFrame[] = [];
+    for (const frame of frames) {
+      const blocks = await options.peek?.(index, frame.index);
+      if (blocks === undefined) left.push(frame);
+      else {
+        await use(frame, blocks, nameOf(index, frame));
+        fetched += frame.size;
       }
+    }
+    missing.push({ index, stored, frames: left });
+  }
+  options.onStart(missing.flatMap(({ frames }) => frames).reduce((sum, { size }) => sum + size, 0));
+  for (const { index, stored, frames } of missing)
+    for await (const [frame, bytes] of streamFrames(root, index, stored, frames, options)) {
+      const what = nameOf(index, frame);
+      await use(frame, unpackFrame(options.decompressFrame, bytes, frame.blocks * blockSize, what), what);
       fetched += bytes.length;
       options.onProgress(bytes.length);
     }

@@ -22,6 +22,8 @@ export interface FrameCache {
     options: ReadOptions | undefined,
     use: (block: number, blocks: Uint8Array) => void,
   ): Promise<void>;
+  /** The blocks of a frame that is remembered. */
+  peek(pack: number, frame: number): Promise<Uint8Array> | undefined;
 }
 
 export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): FrameCache {
@@ -119,6 +121,7 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
   }
 
   return {
+    peek: (pack, frame) => known.get(`${pack}:${frame}`),
     async read(index, first, count, options, use) {
       const stored = await root.openPack(index);
       const { blocksPerFrame } = stored.pack;

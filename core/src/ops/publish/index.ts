@@ -20,7 +20,7 @@ export {
   type ReleaseFiles,
 } from "./push.ts";
 export { type ResolveOptions, releasesIn, resolveRelease } from "./resolve.ts";
-export { type RootSources, rootDataSource } from "./root-source.ts";
+export { type RootData, type RootSources, rootDataSource } from "./root-source.ts";
 export {
   type ForwardOptions,
   openStoredRelease,

@@ -11,7 +11,7 @@ import {
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
 import { assertRange, bytesSource, piecewiseSource, type ReadOptions, type Source } from "../../source/index.ts";
 import type { DecompressFrame } from "../environment.ts";
-import { frameCache } from "./frame-cache.ts";
+import { type FrameCache, frameCache } from "./frame-cache.ts";
 import { growingCache } from "./growing-cache.ts";
 import { readLeaves, runsOf, type StoredRoot, zeroDigest } from "./stored-root.ts";
 
@@ -42,14 +42,20 @@ export async function rootSources(root: StoredRoot, environment: RootSourceEnvir
   return { data: await verifiedSource(data, hashDevice, rootHash, { hasher: blockHasher, superblock }), hashDevice };
 }
 
+export interface RootData extends Source {
+  /** The blocks of a frame that was fetched already and is still there. */
+  readonly peek: FrameCache["peek"];
+}
+
 /** The data device, put together from frames; nothing of it is verified. */
-export function rootDataSource(root: StoredRoot, decompressFrame: DecompressFrame): Source {
+export function rootDataSource(root: StoredRoot, decompressFrame: DecompressFrame): RootData {
   const { blocks, parameters } = root.recipe;
   const { blockSize } = parameters;
   const frames = frameCache(root, decompressFrame);
   const size = blocks * blockSize;
   return {
     size,
+    peek: frames.peek,
     async read(offset, length, options) {
       assertRange(offset, length, size);
       const whole = new Uint8Array(length);

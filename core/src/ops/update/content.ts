@@ -15,6 +15,7 @@ import {
   guessRecipe,
   type KnownRoot,
   type ReleaseFiles,
+  type RootData,
   readVerifiedTree,
   rootDataSource,
   type StoredRelease,
@@ -232,6 +233,7 @@ function checkedRoot(root: Source, leaves: Uint8Array, release: Release, hasher:
 export function storedContent(stored: StoredRelease, environment: ContentEnvironment): ReleaseContent {
   const { release, root } = stored;
   const { blockHasher, decompressFrame, reporter, signal } = environment;
+  let reading: RootData | undefined; // remembers frames, which fillRoot need not fetch again
   return {
     name: stored.name,
     release,
@@ -291,12 +293,16 @@ export function storedContent(stored: StoredRelease, environment: ContentEnviron
         task = reporter.start("fetching the root", total);
       };
       const onProgress = (amount: number) => task?.advance(amount);
-      const options = { blockHasher, decompressFrame, signal, onStart, onProgress };
+      const options = { blockHasher, decompressFrame, signal, peek: reading?.peek, onStart, onProgress };
       const fetched = await fetchBlocks(root, leaves, there, target, options);
+      reading = undefined;
       task?.end();
       return fetched;
     },
-    openRoot: async () => ({ ...rootDataSource(root, decompressFrame), close: async () => {} }),
+    async openRoot() {
+      reading ??= rootDataSource(root, decompressFrame);
+      return { ...reading, close: async () => {} };
+    },
     openUki: (options) => stored.openForward(entryOf(release, "uki").name, options),
   };
 }
