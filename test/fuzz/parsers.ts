@@ -9,6 +9,7 @@ import { EROFS_PARSERS } from "./formats/erofs.ts";
 import { FAT_PARSERS } from "./formats/fat.ts";
 import { GPT_PARSERS } from "./formats/gpt.ts";
 import { KMOD_PARSERS } from "./formats/kmod.ts";
+import { MACHINE_PARSERS } from "./formats/machine.ts";
 import { OCI_PARSERS } from "./formats/oci.ts";
 import { PACK_PARSERS } from "./formats/pack.ts";
 import { PACKAGE_PARSERS } from "./formats/packages.ts";
@@ -37,6 +38,7 @@ export const PARSERS: readonly Parser[] = [
   ...KMOD_PARSERS,
   ...SELINUX_PARSERS,
   ...SETTINGS_PARSERS,
+  ...MACHINE_PARSERS,
   ...RELEASE_PARSERS,
   ...PACKAGE_PARSERS,
   ...PACK_PARSERS,

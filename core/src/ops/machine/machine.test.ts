@@ -142,6 +142,16 @@ test("of source and trust what is sealed wins, of the rest what is local", () =>
   assert.deepEqual(policy.reboot.windows, [parseWindow("Sat 02:00-04:00")]);
 });
 
+test("an image that trusts the root of its channel alone is led nowhere else, unless it says so", () => {
+  const source = '[source]\nchannel = "registry.example/os:stable"\nroot = "r"\n';
+  const fixed = (text: string, sealed = true) =>
+    readPolicyFiles(sealed ? [file(text)] : [], sealed ? [] : [file(text)]).fixedSource;
+  assert.equal(fixed(source), true);
+  assert.equal(fixed(`${source}fixed = false\n`), false);
+  assert.equal(fixed(`${source}[trust]\nkeys = ["k"]\n`), false);
+  assert.equal(fixed(source, false), false); // the machine's own word, which its owner may change
+});
+
 test("later files win over earlier ones key by key, trust as a whole", () => {
   const policy = readPolicyFiles(
     [

@@ -159,6 +159,14 @@ function merge(files: readonly PolicyFile[]): PolicyFile {
   return merged as PolicyFile;
 }
 
+/**
+ * All that the image trusts is the root of its channel: to follow anything else would be to trust somebody else, on the word of
+ * what lies on /var, which nothing seals.
+ */
+function isSoleTrust({ source, trust }: PolicyFile): boolean {
+  return source?.root !== undefined && trust === undefined;
+}
+
 const HOUR = 3_600_000;
 
 /** What holds. Files in the order of their names. Errors: FormatError `bad-policy`. */
@@ -180,7 +188,7 @@ export function readPolicyFiles(sealed: readonly PolicyText[], local: readonly P
   const trust = image.trust ?? own.trust;
   return {
     source,
-    fixedSource: image.source?.fixed ?? false,
+    fixedSource: image.source?.fixed ?? isSoleTrust(image),
     trust: {
       keys: trust?.keys ?? [],
       policy: trust?.policy,

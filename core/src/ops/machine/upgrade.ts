@@ -89,7 +89,10 @@ export function switchSource(
   return withRun(host, "switch", async (run) => {
     const policy = await run.policy();
     if (policy.fixedSource)
-      throw new PolicyError("source-fixed", "the image fixes what this machine follows: source.fixed in its policy");
+      throw new PolicyError(
+        "source-fixed",
+        "the image fixes what this machine follows: by source.fixed, or since it trusts the root of its channel alone",
+      );
     const source = { ...chosen, root: chosen.root, from: "switch" } as const;
     return follow(run, policy, "switch", source, chosen, environment, options);
   });
