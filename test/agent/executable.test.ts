@@ -1,7 +1,7 @@
 // The single executable does what the sources do, where there is nothing but itself.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { injectBlob } from "../../agent/build/inject.ts";
@@ -61,6 +61,30 @@ test("it seals, stores and unpacks as the sources do: threads, WASM and native c
   assert.equal(readFileSync(join(at("unpacked"), "large")).length, 5_000_000);
   const attributes = spawnSync("getfattr", ["--only-values", "-n", "user.ashlar", join(at("unpacked"), "large")]);
   assert.equal(attributes.stdout.toString(), "yes");
+});
+
+test("native calls are there though programs may not be loaded from /tmp", {
+  skip: isRoot ? false : "mounting needs root",
+}, (t) => {
+  const folder = workFolder(t);
+  const tree = join(folder, "tree");
+  const hardened = join(folder, "tmp");
+  for (const path of [tree, hardened]) mkdirSync(path);
+  spawnSync("mkfifo", [join(tree, "fifo")]);
+  const { status } = spawnSync("mount", ["-t", "tmpfs", "-o", "noexec", "ashlar-test", hardened]);
+  if (status !== 0 && !process.env["CI"]) return t.skip("nothing can be mounted here");
+  assert.equal(status, 0);
+  try {
+    const image = join(folder, "image");
+    ashlarOk(["seal", `dir:${tree}`, "-o", image, "--image-id", "x", "--image-version", "1", "--quiet"]);
+    const args = ["extract", join(image, "x_1.root.erofs"), join(folder, "out"), "--quiet"];
+    const done = run(args, { TMPDIR: hardened, PATH: process.env["PATH"] ?? "" });
+    assert.equal(done.status, 0, done.stderr);
+    assert.ok(lstatSync(join(folder, "out/fifo")).isFIFO(), "mknod is a native call");
+    assert.deepEqual(readdirSync(hardened), []);
+  } finally {
+    spawnSync("umount", [hardened]);
+  }
 });
 
 test("the environment of a machine says nothing to the Node inside", () => {
