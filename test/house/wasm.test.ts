@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { FILE, wasmModule } from "../../scripts/lib/wasm.ts";
+import { WASM_MODULES, wasmModule } from "../../scripts/lib/wasm.ts";
 
-test("core/src/codecs/lz4-wasm.ts is up to date (npm run wasm writes it)", () => {
-  assert.equal(readFileSync(FILE, "utf8"), wasmModule());
-});
+for (const module of WASM_MODULES)
+  test(`${module.source}, compiled, is what is there (npm run wasm writes it)`, () => {
+    assert.equal(readFileSync(module.file, "utf8"), wasmModule(module));
+  });

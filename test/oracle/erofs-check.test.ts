@@ -33,7 +33,7 @@ import { type Oracle, requireOracle } from "../support/oracle.ts";
 
 const isLong = process.env["ASHLAR_LONG"] === "true";
 /** Spoiled images of each kind; ASHLAR_FUZZ_CASES says another number. */
-const MUTANTS = Number(process.env["ASHLAR_FUZZ_CASES"] ?? (isLong ? 2000 : 40));
+const MUTANTS = Number(process.env["ASHLAR_FUZZ_CASES"] ?? (isLong ? 2000 : 30));
 
 /** Each with a kind of map of its own. */
 const KINDS: readonly (readonly string[])[] = [
@@ -194,7 +194,7 @@ async function spoil(
     if (++count > MUTANTS) break;
     if (count % 4 !== 0) repairChecksum(spoiled);
     await writeFile(path, spoiled);
-    const { status, stdout, stderr } = await fsck.run(["--extract", path], { timeout: 5000 });
+    const { status, stdout, stderr } = await fsck.run(["--extract", path], { timeout: 3000 });
     if (status === 0 || status === null) continue; // null: it crashed or did not end, which says nothing about the image
     wanted++;
     if ((await errorsOf(spoiled)).length === 0)

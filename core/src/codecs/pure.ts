@@ -2,19 +2,21 @@
 
 import { assertEnd, type Decompressor, openStream, type Stream } from "./decompressor.ts";
 import { decodeDeflate, deflateScratch } from "./deflate.ts";
-import { decodeLz4 } from "./lz4.ts";
+import { createLz4Decoder } from "./lz4-decoder.ts";
 import { decodeMicroLzma, PROBABILITIES } from "./microlzma.ts";
 import { decodeZstd, zstdScratch } from "./zstd.ts";
 
-/** Keeps the memory that it works in, some 100 kB once every algorithm was used. */
+/** Keeps the memory that it works in: some 100 kB, for LZ4 up to 13 MB. */
 export function pureDecompressor(): Decompressor {
+  let lz4: ReturnType<typeof createLz4Decoder> | undefined;
   let deflate: ReturnType<typeof deflateScratch> | undefined;
   let zstd: ReturnType<typeof zstdScratch> | undefined;
   let probabilities: Uint16Array | undefined;
   function decode(stream: Stream, output: Uint8Array): number {
     switch (stream.algorithm) {
       case "lz4":
-        return decodeLz4(stream, output);
+        lz4 ??= createLz4Decoder();
+        return lz4(stream, output);
       case "microlzma":
         probabilities ??= new Uint16Array(PROBABILITIES);
         return decodeMicroLzma(stream, output, probabilities);

@@ -36,8 +36,8 @@ test("whole shared data is legitimate, parts of it and other things are not; chu
   assert.deepEqual(settle(shared, 1512), {
     overlaps: [],
     runs: [
-      { start: 0, size: 512, kind: "free", nid: undefined, claims: 0, cluster: undefined },
-      { start: 512, size: 1000, kind: "file data", nid: 1, claims: 3, cluster: undefined },
+      { start: 0, size: 512, kind: "free", nid: undefined, claims: 0 },
+      { start: 512, size: 1000, kind: "file data", nid: 1, claims: 3 },
     ],
   });
 
@@ -65,16 +65,34 @@ test("whole shared data is legitimate, parts of it and other things are not; chu
   assert.deepEqual(settle(chunks, 2048).overlaps, []);
 });
 
-test("of clusters that several share, one that is said in whole stands for them", () => {
+test("clusters that several share come once for each thing that is said of them", () => {
   const accounts = new Accounts();
-  accounts.claim("compressed data", 0, 512, 1, { encoding: "zstd", size: 900, isPartial: true });
-  accounts.claim("compressed data", 0, 512, 2, { encoding: "zstd", size: 5000, isPartial: false });
-  accounts.claim("compressed data", 0, 512, 3, { encoding: "zstd", size: 2000, isPartial: true });
-  const { runs, overlaps } = settle(accounts, 512);
-  assert.deepEqual(overlaps, []);
+  accounts.claim("file data", 0, 512, 9);
+  for (const [nid, size, isPartial] of [
+    [1, 900, true],
+    [2, 5000, false],
+    [3, 2000, true],
+    [4, 5000, false],
+    [5, 6000, false],
+  ] as const)
+    accounts.claim("compressed data", 512, 512, nid, { encoding: "zstd", size, isPartial });
+  accounts.claim("compressed data", 600, 100, 6, { encoding: "lz4", size: 700, isPartial: false }); // inside of the others
   assert.deepEqual(
-    runs.map(({ nid, cluster, claims }) => [nid, cluster?.size, claims]),
-    [[2, 5000, 3]],
+    [...accounts.clusters()].map(({ start, nid, cluster }) => [start, nid, cluster.encoding, cluster.size]),
+    [
+      [512, 5, "zstd", 6000],
+      [512, 2, "zstd", 5000],
+      [512, 3, "zstd", 2000],
+      [600, 6, "lz4", 700],
+    ],
+  );
+  const { runs } = settle(accounts, 1024);
+  assert.deepEqual(
+    runs.map(({ start, size, claims }) => [start, size, claims]),
+    [
+      [0, 512, 1],
+      [512, 512, 5],
+    ],
   );
 });
 

@@ -54,7 +54,11 @@ export interface Claim {
   readonly kind: SpaceKind;
   /** Number of the inode that claims it; undefined for what belongs to the image. */
   readonly nid: number | undefined;
-  readonly cluster: Cluster | undefined;
+}
+
+/** A claim of compressed data. */
+export interface ClusterClaim extends Claim {
+  readonly cluster: Cluster;
 }
 
 /** A run of bytes that belong to the same thing. */
@@ -105,6 +109,7 @@ export class Accounts {
   private kinds = new Uint8Array(1024);
   private codes = new Uint8Array(1024);
   private count = 0;
+  private order: Uint32Array | undefined;
   /** Whether there were more than MAX_CLAIMS; then the account is not whole. */
   isOverfull = false;
 
@@ -141,30 +146,20 @@ export class Accounts {
 
   private at(index: number): Claim {
     const nid = this.nids[index]!; // every index below is one of a claim
-    const content = this.contents[index]!;
-    const code = this.codes[index]!;
     return {
       start: this.starts[index]!,
       size: this.sizes[index]!,
       kind: SPACE_KINDS[this.kinds[index]!]!,
       nid: nid === NO_NID ? undefined : nid,
-      cluster:
-        content === NO_CLUSTER
-          ? undefined
-          : { encoding: ALGORITHMS[code & ~PARTIAL]!, size: content, isPartial: (code & PARTIAL) !== 0 },
     };
   }
 
-  /**
-   * The claims in order of place, as runs that neither overlap nor leave anything out between 0 and `size`; gaps are `slack`
-   * or `free`, which says nothing yet about what is in them. Where claims overlap the first one counts and
-   * `onOverlap` is told.
-   */
-  *settle(size: number, blockSize: number, onOverlap: (overlap: Overlap) => void): Generator<SpaceRun> {
+  /** Indexes by place; of those that start alike the largest first, then whole clusters, then by what they yield. */
+  private sorted(): Uint32Array {
+    if (this.order?.length === this.count) return this.order;
     const { starts, sizes, kinds, contents, codes } = this;
-    const order = new Uint32Array(this.count).map((_, i) => i);
-    // Of clusters that several share, one that is said in whole comes first, then the largest part.
-    order.sort(
+    this.order = new Uint32Array(this.count).map((_, i) => i);
+    this.order.sort(
       (a, b) =>
         starts[a]! - starts[b]! ||
         sizes[b]! - sizes[a]! ||
@@ -173,6 +168,38 @@ export class Accounts {
         contents[b]! - contents[a]! ||
         a - b,
     );
+    return this.order;
+  }
+
+  /** Compressed data by place, what several claim in the same way once; of parts of the same cluster the largest. */
+  *clusters(): Generator<ClusterClaim> {
+    const { starts, sizes, contents, codes } = this;
+    let last = -1;
+    for (const index of this.sorted()) {
+      const content = contents[index]!;
+      const code = codes[index]!;
+      if (content === NO_CLUSTER) continue;
+      const isPartial = (code & PARTIAL) !== 0;
+      const isKnown =
+        last >= 0 &&
+        starts[last] === starts[index] &&
+        sizes[last] === sizes[index] &&
+        codes[last] === code &&
+        (isPartial || contents[last] === content);
+      if (isKnown) continue;
+      last = index;
+      yield { ...this.at(index), cluster: { encoding: ALGORITHMS[code & ~PARTIAL]!, size: content, isPartial } };
+    }
+  }
+
+  /**
+   * The claims in order of place, as runs that neither overlap nor leave anything out between 0 and `size`; gaps are `slack`
+   * or `free`, which says nothing yet about what is in them. Where claims overlap the first one counts and
+   * `onOverlap` is told.
+   */
+  *settle(size: number, blockSize: number, onOverlap: (overlap: Overlap) => void): Generator<SpaceRun> {
+    const { starts, sizes } = this;
+    const order = this.sorted();
     let covered = 0; // everything before is in a run
     let last: Claim | undefined; // the one that reaches farthest
     for (let i = 0; i < order.length; ) {
@@ -201,7 +228,7 @@ export class Accounts {
 
 /** What lies between claims: the rest of a block of data, then what is free. */
 function* gaps(last: Claim | undefined, from: number, to: number, blockSize: number): Generator<SpaceRun> {
-  const none = { nid: undefined, claims: 0, cluster: undefined };
+  const none = { nid: undefined, claims: 0 };
   const blockEnd = Math.ceil(from / blockSize) * blockSize;
   const slackEnd = last !== undefined && IN_BLOCKS.has(last.kind) ? Math.min(to, blockEnd) : from;
   if (slackEnd > from) yield { ...none, kind: "slack", start: from, size: slackEnd - from, nid: last?.nid };

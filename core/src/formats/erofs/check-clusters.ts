@@ -1,7 +1,7 @@
 /** Decompresses clusters of an image, in the order of their places. */
 import { isAshlarError } from "../../errors/index.ts";
 import type { Source } from "../../source/index.ts";
-import type { SpaceRun } from "./accounts.ts";
+import type { ClusterClaim } from "./accounts.ts";
 import { decodeExtent } from "./clusters.ts";
 import { plainExtent } from "./extent.ts";
 import { failure, type Report, warning } from "./findings.ts";
@@ -21,14 +21,14 @@ export function clusterChecker(
   source: Source,
   nameOf: (nid: number | undefined) => string,
   report: Report,
-): (run: SpaceRun) => Promise<void> {
+): (claim: ClusterClaim) => Promise<void> {
   const limit = Math.max(MIN_CONTENT_LIMIT, source.size * MAX_CONTENT_RATIO);
   let content = 0; // bytes so far
   let output = new Uint8Array(0);
   let window = new Uint8Array(0) as Uint8Array;
   let windowStart = 0;
   return async ({ start, size, nid, cluster }) => {
-    if (cluster === undefined || content > limit) return;
+    if (content > limit) return;
     content += cluster.size;
     if (content > limit) {
       const message = `data from byte ${start} on is not decompressed: there is more than ${limit} bytes of it`;

@@ -105,11 +105,19 @@ async function checkSpace(
   });
   for (const run of runs) {
     options.signal?.throwIfAborted();
-    if (run.kind === "free" || run.kind === "slack") {
-      if (!accounts.isOverfull) await checkGap(source, run, survey, report, options.signal);
-    } else if (options.decompress !== false) await checkCluster(run);
-    options.advance?.(run.size);
+    if ((run.kind === "free" || run.kind === "slack") && !accounts.isOverfull)
+      await checkGap(source, run, survey, report, options.signal);
   }
+  let done = 0; // bytes of the space
+  if (options.decompress !== false)
+    for (const claim of accounts.clusters()) {
+      options.signal?.throwIfAborted();
+      await checkCluster(claim);
+      const end = Math.min(claim.start + claim.size, size);
+      if (end > done) options.advance?.(end - done);
+      done = Math.max(done, end);
+    }
+  options.advance?.(size - done);
 }
 
 async function checkGap(
