@@ -1,6 +1,9 @@
 /** The inner loop of block hashing: shared by the worker and by the calling thread. */
 import crypto from "node:crypto";
-import { DIGEST_SIZES, type HashAlgorithm } from "../hash/index.ts";
+import type { BlockHashParameters } from "../hash/index.ts";
+
+/** With the size of a digest in bytes: looking it up would load a dozen modules into each worker, a third of its start. */
+export type HashLoopParameters = BlockHashParameters & { readonly digestSize: number };
 
 /**
  * Hashes whole blocks in place: `region` has room for the salt, `headroom` bytes, ahead of its first block, and the salt
@@ -12,10 +15,9 @@ export function hashInPlace(
   region: Uint8Array<ArrayBufferLike>,
   headroom: number,
   blocks: number,
-  { algorithm, salt, blockSize }: { algorithm: HashAlgorithm; salt: Uint8Array; blockSize: number },
+  { algorithm, salt, blockSize, digestSize }: HashLoopParameters,
   digests: Buffer,
 ): void {
-  const digestSize = DIGEST_SIZES[algorithm];
   for (let i = 0, at = headroom; i < blocks; i++, at += blockSize) {
     const start = at - salt.length;
     if (salt.length > 0) region.set(salt, start);

@@ -1,7 +1,6 @@
 /** A worker thread of the block hasher: hashes slots of shared memory as it is told, until it is terminated. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { HashAlgorithm } from "../hash/index.ts";
-import { hashInPlace } from "./block-hasher-loop.ts";
+import { type HashLoopParameters, hashInPlace } from "./block-hasher-loop.ts";
 
 /** Given once, when the worker starts: its slots. */
 export interface HashWorkerData {
@@ -10,12 +9,9 @@ export interface HashWorkerData {
   readonly headroom: number;
 }
 
-export interface HashJob {
+export interface HashJob extends HashLoopParameters {
   readonly slot: number;
   readonly blocks: number;
-  readonly blockSize: number;
-  readonly algorithm: HashAlgorithm;
-  readonly salt: Uint8Array;
 }
 
 /** The answer to one job; `error` is there where it failed. */

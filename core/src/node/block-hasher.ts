@@ -58,7 +58,7 @@ function hashHere(blocks: Uint8Array, parameters: BlockHashParameters, digests: 
   const region = new Uint8Array(salt.length + blockSize); // the caller's blocks must stay as they are
   for (let at = 0, i = 0; at < blocks.length; at += blockSize, i++) {
     region.set(blocks.subarray(at, at + blockSize), salt.length);
-    hashInPlace(region, salt.length, 1, parameters, out.subarray(i * digestSize));
+    hashInPlace(region, salt.length, 1, { ...parameters, digestSize }, out.subarray(i * digestSize));
   }
 }
 
@@ -152,7 +152,9 @@ export function createBlockHasher(options: BlockHasherOptions): BlockHasher & As
       const { algorithm, salt, blockSize } = parameters;
       await new Promise<void>((resolve, reject) => {
         slot.settle = { resolve, reject };
-        const job: HashJob = { slot: slot.index, blocks: blocks.length / blockSize, blockSize, algorithm, salt };
+        const digestSize = DIGEST_SIZES[algorithm];
+        const counted = { slot: slot.index, blocks: blocks.length / blockSize };
+        const job: HashJob = { ...counted, algorithm, salt, blockSize, digestSize };
         slot.owner.thread.postMessage(job);
       });
       digests.set(slot.digests.subarray(0, digests.length));

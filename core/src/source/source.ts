@@ -160,11 +160,18 @@ export async function* chunksOf(source: Source, options: ReadOptions & { readonl
  * As {@link chunksOf}, for who is done with a chunk when asking for the next: where the source can, two buffers serve
  * by turns, one being read while the other is used, and holes are not read at all.
  */
-export async function* passingChunksOf(source: Source, options: ReadOptions & { readonly chunkSize?: number } = {}) {
+export async function* passingChunksOf(
+  source: Source,
+  options: ReadOptions & {
+    readonly chunkSize?: number;
+    /** Room for two chunks, for who reads many sources. Default: made here. */
+    readonly memory?: Uint8Array | undefined;
+  } = {},
+) {
   if (source.readInto === undefined) return yield* chunksOf(source, options);
   const chunkSize = Math.min(options.chunkSize ?? CHUNK_SIZE, source.size);
-  let using = new Uint8Array(chunkSize);
-  let filling = new Uint8Array(chunkSize);
+  let using = options.memory?.subarray(0, chunkSize) ?? new Uint8Array(chunkSize);
+  let filling = options.memory?.subarray(chunkSize, 2 * chunkSize) ?? new Uint8Array(chunkSize);
   let dataFrom = 0; // what lies before is read already, or is a hole
   const fill = (offset: number) => {
     const target = filling.subarray(0, Math.min(chunkSize, source.size - offset));

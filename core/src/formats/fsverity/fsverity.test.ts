@@ -6,6 +6,7 @@ import { inlineBlockHasher } from "../../hash/index.ts";
 import { nodeHashes } from "../../node/hashes.ts";
 import { bytesSource, memorySink, type Source } from "../../source/index.ts";
 import {
+  createMeasurer,
   defaultFsverity,
   type FsverityParameters,
   layoutMerkleTree,
@@ -121,6 +122,25 @@ test("a file that changes after it was opened is caught", async () => {
   data[200_000]! ^= 0x80; // below the length
   await verified.read(0, 196_608);
   await assert.rejects(verified.read(199_999, 2), /block 48 at byte 196608 does not match/);
+});
+
+test("one measurer gives for many sources what each gives alone", async () => {
+  const filling = (bytes: Uint8Array): Source => ({
+    ...bytesSource(bytes),
+    readInto(offset, target) {
+      target.set(bytes.subarray(offset, offset + target.length));
+      return undefined;
+    },
+  });
+  for (const parameters of [defaultFsverity(), { ...defaultFsverity("sha512"), salt: Uint8Array.of(1, 2, 3) }]) {
+    const measure = createMeasurer(parameters, { hashes: nodeHashes, blockHasher: inlineBlockHasher(nodeHashes) });
+    for (const size of [0, 5_000_001, 1, 4096, 0, 4097, 600_000, 262_144, 262_145, 3, 2_097_152, 4_194_305]) {
+      const bytes = someBytes(size);
+      const alone = measureBytes(bytes, parameters, nodeHashes);
+      assert.deepEqual(await measure(filling(bytes)), alone, `${size} bytes`);
+      assert.deepEqual(await measure(bytesSource(bytes)), alone, `${size} bytes`);
+    }
+  }
 });
 
 test("a tree of another size and bad parameters are refused", async () => {

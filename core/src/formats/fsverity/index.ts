@@ -6,5 +6,13 @@ export {
   layoutMerkleTree,
   type MerkleLayout,
 } from "./geometry.ts";
-export { type Measurement, type MeasureOptions, measureBytes, measureSource } from "./measure.ts";
+export {
+  createMeasurer,
+  type Measurement,
+  type MeasureOptions,
+  type Measurer,
+  type MeasurerOptions,
+  measureBytes,
+  measureSource,
+} from "./measure.ts";
 export { assertFsverityDigest, type FsveritySourceOptions, verifiedFsveritySource } from "./verified.ts";

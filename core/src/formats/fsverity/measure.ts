@@ -1,7 +1,7 @@
 /** The digest of a file, in one pass and constant memory, and its Merkle tree on the way. */
 import { alignUp } from "../../bytes/index.ts";
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
-import { CHUNK_SIZE, passingChunksOf, type RandomSink, type Source } from "../../source/index.ts";
+import { passingChunksOf, type RandomSink, type Source } from "../../source/index.ts";
 import { ALGORITHM_NUMBERS, DESCRIPTOR_VERSION, RawDescriptor } from "./format.ts";
 import { assertFsverityParameters, blockHash, type FsverityParameters, layoutMerkleTree } from "./geometry.ts";
 
@@ -50,16 +50,25 @@ class TreeBuilder {
   private readonly hashed: ReturnType<typeof blockHash>;
   private readonly salted: Uint8Array;
   private readonly hashes: Hashes;
-  private readonly onBlock: OnTreeBlock | undefined;
+  private onBlock: OnTreeBlock | undefined;
   /** Blocks that `onBlock` has yet to be done with. */
   private pending: Promise<void> | undefined;
 
-  constructor(parameters: FsverityParameters, hashes: Hashes, onBlock?: OnTreeBlock) {
+  constructor(parameters: FsverityParameters, hashes: Hashes) {
     this.hashed = blockHash(parameters);
     this.salted = new Uint8Array(this.hashed.salt.length + parameters.blockSize);
     this.salted.set(this.hashed.salt);
     this.hashes = hashes;
+  }
+
+  /** Begins the tree of another file, in the same memory. */
+  begin(onBlock?: OnTreeBlock): void {
+    for (const level of this.levels) {
+      level.used = 0;
+      level.flushed = 0;
+    }
     this.onBlock = onBlock;
+    this.pending = undefined;
   }
 
   /** The digest of a block of the file or of the tree; what is missing of it is zeros. */
@@ -104,6 +113,7 @@ class TreeBuilder {
     const digestSize = DIGEST_SIZES[this.hashed.algorithm];
     for (let level = 0; level < this.levels.length; level++) {
       const here = this.levels[level]!; // below the length
+      if (here.flushed === 0 && here.used === 0) break; // an empty file
       if (here.flushed === 0 && here.used === digestSize) return here.block.slice(0, digestSize);
       this.flush(level);
     }
@@ -119,57 +129,98 @@ class TreeBuilder {
 /** Digest of bytes in memory, at once. */
 export function measureBytes(bytes: Uint8Array, parameters: FsverityParameters, hashes: Hashes): Measurement {
   assertFsverityParameters(parameters);
-  const builder = new TreeBuilder(parameters, hashes);
+  return measureWith(new TreeBuilder(parameters, hashes), bytes, parameters, hashes);
+}
+
+function measureWith(builder: TreeBuilder, bytes: Uint8Array, parameters: FsverityParameters, hashes: Hashes) {
   for (let at = 0; at < bytes.length; at += parameters.blockSize)
     builder.add(builder.hash(bytes.subarray(at, at + parameters.blockSize)));
   return measurementOf(parameters, bytes.length, builder.rootHash(), hashes);
 }
 
-export interface MeasureOptions {
+export interface MeasurerOptions {
   readonly hashes: Hashes;
-  /** Hashes the blocks of the file. Default: `hashes`, on the calling thread. */
+  /** Hashes the blocks of large files. Default: `hashes`, on the calling thread. */
   readonly blockHasher?: BlockHasher | undefined;
-  /** Gets the Merkle tree, as `layoutMerkleTree` lays it out. */
-  readonly tree?: RandomSink | undefined;
   readonly signal?: AbortSignal | undefined;
   /** @param amount bytes hashed since the last call */
   readonly onProgress?: ((amount: number) => void) | undefined;
 }
 
-/** Sources up to this many bytes are read at once and hashed on the calling thread: most files of a system are. */
-const SMALL = 64 * 1024;
+export interface MeasureOptions extends MeasurerOptions {
+  /** Gets the Merkle tree, as `layoutMerkleTree` lays it out. */
+  readonly tree?: RandomSink | undefined;
+}
+
+/** Measures one source after the other, each read once. Throws what the source and the sink of its tree throw. */
+export type Measurer = (source: Source, tree?: RandomSink) => Promise<Measurement>;
+
+/**
+ * Sources up to this many bytes are read at once and hashed on the calling thread: most files of a system are, and to
+ * hand them to another one costs as much as to hash them.
+ */
+const SMALL = 256 * 1024;
+/** Bytes of a larger one that are read at once; a multiple of every block size. */
+const PIECE = 2 * 1024 * 1024;
 
 /** Digest of a source, read once. Throws RangeError for bad parameters, and what the source and the sink throw. */
 export async function measureSource(
   source: Source,
   parameters: FsverityParameters,
-  options: MeasureOptions,
+  { tree, ...options }: MeasureOptions,
 ): Promise<Measurement> {
-  const { hashes, blockHasher, tree, signal, onProgress } = options;
-  if (source.size <= SMALL && tree === undefined) {
-    const measured = measureBytes(await source.read(0, source.size, { signal }), parameters, hashes);
-    onProgress?.(source.size);
-    return measured;
-  }
+  const room = Math.min(2 * PIECE, Math.max(2 * alignUp(source.size, parameters.blockSize), 1));
+  return createMeasurer(parameters, options, room)(source, tree);
+}
+
+/**
+ * For many sources: all of them pass through the same memory. New buffers for each would cost more than the hashing, most
+ * of it in the garbage collector (measured). Throws RangeError for bad parameters.
+ */
+export function createMeasurer(
+  parameters: FsverityParameters,
+  { hashes, blockHasher, signal, onProgress }: MeasurerOptions,
+  room = 2 * PIECE,
+): Measurer {
   assertFsverityParameters(parameters);
   const { blockSize } = parameters;
-  const layout = layoutMerkleTree(source.size, parameters);
-  const builder = new TreeBuilder(
-    parameters,
-    hashes,
-    tree && ((level, index, block) => tree.writeAt(layout.levels[level]!.offset + index * blockSize, block)),
-  );
-  const chunkSize = Math.min(CHUNK_SIZE, alignUp(source.size, blockSize)); // a multiple of every block size
-  for await (const chunk of passingChunksOf(source, { signal, chunkSize })) {
-    const whole = chunk.length - (chunk.length % blockSize);
-    if (blockHasher === undefined)
-      for (let at = 0; at < whole; at += blockSize) builder.add(builder.hash(chunk.subarray(at, at + blockSize)));
-    else if (whole > 0) builder.add(await blockHasher.hashBlocks(chunk.subarray(0, whole), blockHash(parameters)));
-    if (whole < chunk.length) builder.add(builder.hash(chunk.subarray(whole)));
-    await builder.settled();
-    onProgress?.(chunk.length);
+  const builder = new TreeBuilder(parameters, hashes);
+  const memory = new Uint8Array(room);
+
+  function treeBlocks(sink: RandomSink, size: number): OnTreeBlock {
+    const { levels } = layoutMerkleTree(size, parameters);
+    // The builder makes the levels of the layout.
+    return (level, index, block) => sink.writeAt(levels[level]!.offset + index * blockSize, block);
   }
-  const rootHash = builder.rootHash();
-  await builder.settled();
-  return measurementOf(parameters, source.size, rootHash, hashes);
+
+  async function readSmall(source: Source): Promise<Uint8Array> {
+    if (source.readInto === undefined) return source.read(0, source.size, { signal });
+    signal?.throwIfAborted();
+    const bytes = memory.subarray(0, source.size);
+    const filled = source.readInto(0, bytes);
+    if (filled !== undefined) await filled;
+    return bytes;
+  }
+
+  return async (source, tree) => {
+    builder.begin(tree && treeBlocks(tree, source.size));
+    if (source.size <= SMALL && tree === undefined) {
+      const measured = measureWith(builder, await readSmall(source), parameters, hashes);
+      onProgress?.(source.size);
+      return measured;
+    }
+    const chunkSize = Math.min(PIECE, alignUp(source.size, blockSize));
+    for await (const chunk of passingChunksOf(source, { signal, chunkSize, memory })) {
+      const whole = chunk.length - (chunk.length % blockSize);
+      if (blockHasher === undefined)
+        for (let at = 0; at < whole; at += blockSize) builder.add(builder.hash(chunk.subarray(at, at + blockSize)));
+      else if (whole > 0) builder.add(await blockHasher.hashBlocks(chunk.subarray(0, whole), blockHash(parameters)));
+      if (whole < chunk.length) builder.add(builder.hash(chunk.subarray(whole)));
+      await builder.settled();
+      onProgress?.(chunk.length);
+    }
+    const rootHash = builder.rootHash();
+    await builder.settled();
+    return measurementOf(parameters, source.size, rootHash, hashes);
+  };
 }

@@ -1,7 +1,7 @@
 /** Contents of a tree as a composefs image knows them: measured, small ones kept. */
 import { toHex } from "../../bytes/index.ts";
 import { ExternalContent, INLINE_LIMIT, InlineContent, objectPath } from "../../formats/composefs/index.ts";
-import { defaultFsverity, measureSource } from "../../formats/fsverity/index.ts";
+import { createMeasurer, defaultFsverity } from "../../formats/fsverity/index.ts";
 import type { BlockHasher, HashAlgorithm, Hashes } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type Directory, type RegularFile, walkTree } from "../../tree/index.ts";
@@ -30,18 +30,22 @@ export async function storeContents(
   algorithm: HashAlgorithm,
   { hashes, blockHasher, reporter = silentReporter, signal }: StoreEnvironment,
 ): Promise<void> {
-  const parameters = defaultFsverity(algorithm);
   let total = 0;
   for (const { size } of contents.values()) total += size;
   const task = reporter.start("measure the files", total);
-  const options = { hashes, blockHasher, signal, onProgress: task.advance };
+  const measure = createMeasurer(defaultFsverity(algorithm), {
+    hashes,
+    blockHasher,
+    signal,
+    onProgress: task.advance,
+  });
   for (const [file, content] of contents) {
     if (content.size <= INLINE_LIMIT) {
       file.content = new InlineContent((await content.read(0, content.size, { signal })).slice());
       task.advance(content.size);
       continue;
     }
-    const { digest } = await measureSource(content, parameters, options);
+    const { digest } = await measure(content);
     file.content = new ExternalContent(content.size, digest, objectPath(toHex(digest)));
   }
   task.end();
