@@ -4,7 +4,7 @@
 //   node bench/erofs.ts                      all settings; needs scripts/fetch-roots tools trixie
 //   ASHLAR_BENCH_TAR=FILE node bench/erofs.ts   another tar
 //   node bench/erofs.ts lz4hc                those whose name has lz4hc in it
-//   node bench/erofs.ts TAR IMAGE METHOD CLUSTER WORKERS      one image, nothing else: what is measured
+//   node bench/erofs.ts TAR IMAGE METHOD CLUSTER KERNEL WORKERS      one image, nothing else: what is measured
 import { statSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,28 +24,31 @@ interface Setting {
   /** As `--compress` and `--cluster` say it. */
   readonly method: string;
   readonly cluster: number | undefined;
+  /** Chooses how zstd is packed. */
+  readonly kernel: string;
   readonly mkfs: readonly string[];
 }
 
 const K = 1024;
 const SETTINGS: readonly Setting[] = [
-  { method: "none", cluster: undefined, mkfs: [] },
-  { method: "lz4", cluster: 4 * K, mkfs: ["-zlz4"] },
-  { method: "lz4", cluster: 64 * K, mkfs: ["-zlz4", "-C65536"] },
-  { method: "lz4hc,9", cluster: 4 * K, mkfs: ["-zlz4hc,9"] },
-  { method: "lz4hc,9", cluster: 64 * K, mkfs: ["-zlz4hc,9", "-C65536"] },
-  { method: "zstd,3", cluster: 4 * K, mkfs: ["-zzstd,3"] },
-  { method: "zstd,3", cluster: 64 * K, mkfs: ["-zzstd,3", "-C65536"] },
+  { method: "none", cluster: undefined, kernel: "6.12", mkfs: [] },
+  { method: "lz4", cluster: 4 * K, kernel: "6.12", mkfs: ["-zlz4"] },
+  { method: "lz4", cluster: 64 * K, kernel: "6.12", mkfs: ["-zlz4", "-C65536"] },
+  { method: "lz4hc,9", cluster: 4 * K, kernel: "6.12", mkfs: ["-zlz4hc,9"] },
+  { method: "lz4hc,9", cluster: 64 * K, kernel: "6.12", mkfs: ["-zlz4hc,9", "-C65536"] },
+  { method: "zstd,3", cluster: 4 * K, kernel: "6.12", mkfs: ["-zzstd,3"] },
+  { method: "zstd,3", cluster: 64 * K, kernel: "6.12", mkfs: ["-zzstd,3", "-C65536"] },
+  { method: "zstd,3", cluster: 64 * K, kernel: "6.18", mkfs: ["-zzstd,3", "-C65536", "-E48bit"] },
 ];
 
 /** What is measured of us: from the tar to the image, as mkfs.erofs does it; a UUID is given, so nothing is hashed for it. */
-async function writeOne([tar, image, method, cluster, workers]: readonly string[]): Promise<void> {
+async function writeOne([tar, image, method, cluster, kernel, workers]: readonly string[]): Promise<void> {
   await using source = await openFile(tar!);
   const root = await treeOfTar(tar!, source);
   clampTimes(root, 0n);
   const given = cluster === "undefined" ? undefined : Number(cluster);
   const compression = await chooseCompression({ compress: method, cluster: given }, 4096, () =>
-    targetKernel(root, "6.12"),
+    targetKernel(root, kernel),
   );
   await using clusterEncoder = createClusterEncoder({ workers: Number(workers) });
   await using file = await open(image!, "w");
@@ -89,12 +92,12 @@ async function compareAll(filter: string): Promise<void> {
     "| setting | size, MB: mkfs.erofs | ours | | CPU s: mkfs.erofs | ours | | wall s: mkfs.erofs | ours | memory MB |",
   );
   console.log("| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: |");
-  for (const { method, cluster, mkfs } of SETTINGS) {
-    const name = `${method}${cluster === undefined ? "" : ` ${cluster / K}K`}`;
+  for (const { method, cluster, kernel, mkfs } of SETTINGS) {
+    const name = `${method}${cluster === undefined ? "" : ` ${cluster / K}K`}${kernel === "6.18" ? " 48bit" : ""}`;
     if (!name.includes(filter)) continue;
     const fixed = ["-T0", "-U00000000-0000-0000-0000-000000000000", "--quiet", `--workers=${WORKERS}`];
     const theirs = await best(IN_TOOLS, ["mkfs.erofs", ...fixed, ...mkfs, "--tar=f", image, tar], image);
-    const own = [import.meta.filename, tar, image, method, String(cluster), String(WORKERS)];
+    const own = [import.meta.filename, tar, image, method, String(cluster), kernel, String(WORKERS)];
     const ours = await best(process.execPath, own, image);
     const ratio = (a: number, b: number): string => `${(a / b).toFixed(2)}×`;
     const cells = [
@@ -114,5 +117,5 @@ async function compareAll(filter: string): Promise<void> {
 }
 
 const given = process.argv.slice(2);
-if (given.length === 5) await writeOne(given);
+if (given.length === 6) await writeOne(given);
 else await compareAll(given[0] ?? "");

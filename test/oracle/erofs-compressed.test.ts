@@ -90,6 +90,8 @@ const CHOICES: readonly (Choice & { readonly tails: "blocks" | "inline" })[] = [
   { algorithm: "zstd", level: 3, clusterSize: 4096, tails: "blocks" },
   { algorithm: "zstd", level: 1, clusterSize: 65536, tails: "inline" },
   { algorithm: "zstd", level: 9, clusterSize: 1048576, tails: "blocks" },
+  { algorithm: "zstd", level: 3, packing: "bytes", clusterSize: 65536, tails: "blocks" },
+  { algorithm: "zstd", level: 1, packing: "bytes", clusterSize: 4096, tails: "inline" },
 ];
 
 for (const [i, { tails, ...choice }] of CHOICES.entries()) {

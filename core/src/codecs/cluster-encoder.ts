@@ -12,6 +12,11 @@ export interface ClusterEncoding {
   readonly level: number;
   /** Bytes: 512 to 4096, a power of two. */
   readonly blockSize: number;
+  /**
+   * `blocks`: as much content as fits, and each cluster has blocks of its own. `bytes`: of zstd alone; an even part of the
+   * content, twice {@link clusterSize}, and clusters stand one directly behind the other.
+   */
+  readonly packing: "blocks" | "bytes";
   /** Bytes that a cluster may take, a multiple of the block size, at most {@link MAX_CLUSTER_SIZE}. */
   readonly clusterSize: number;
 }
@@ -24,10 +29,11 @@ export interface Piece {
 }
 
 export interface EncodedPieces {
-  /** The blocks that store the pieces, one piece after the other. */
+  /** What stores the pieces, one piece after the other. */
   readonly bytes: Uint8Array;
   /**
-   * Pairs, in order: bytes of content, then the blocks that store them times two, plus one where they are compressed.
+   * Pairs, in order: bytes of content, then the blocks (or with packing `bytes` the bytes) that store them times two, plus
+   * one where they are compressed.
    * Compressed data ends with its last block, zeros in front; other data starts with its block, zeros behind.
    */
   readonly extents: Uint32Array;

@@ -79,6 +79,32 @@ export function encodeFrameClusters(
   return { bytes: output.subarray(0, used), extents: Uint32Array.from(extents) };
 }
 
+/** As {@link encodeFrameClusters} with packing `bytes`: one try for each part of the content. */
+export function encodeFrames(
+  input: Uint8Array,
+  pieces: readonly Piece[],
+  { clusterSize, level }: ClusterEncoding,
+  output: Uint8Array,
+  makeFrames: () => FrameMaker,
+): EncodedPieces {
+  const partSize = Math.min(2 * clusterSize, MAX_CONTENT);
+  const extents: number[] = [];
+  let used = 0;
+  for (const piece of pieces) {
+    const frames = makeFrames();
+    for (let at = piece.at; at < piece.at + piece.size; at += partSize) {
+      const part = input.subarray(at, Math.min(at + partSize, piece.at + piece.size));
+      const frame = frames.compress(part, level);
+      const isSmaller = part.length > frame.length + Math.floor(frame.length / 64);
+      const stored = isSmaller ? frame : part;
+      output.set(stored, used);
+      used += stored.length;
+      extents.push(part.length, stored.length * 2 + (isSmaller ? 1 : 0));
+    }
+  }
+  return { bytes: output.subarray(0, used), extents: Uint32Array.from(extents) };
+}
+
 function savesEnough({ content, stored }: Attempt): boolean {
   return content > stored + Math.floor(stored / 64);
 }

@@ -313,6 +313,7 @@ const encoding = fc
       algorithm,
       level: algorithm === "lz4" ? 1 : level,
       blockSize,
+      packing: "blocks",
       clusterSize: blockSize * blocks,
     }),
   );
@@ -358,6 +359,7 @@ test("every size near a block and near the least that LZ4 takes", async () => {
             algorithm,
             level: 1,
             blockSize: 4096,
+            packing: "blocks",
             clusterSize,
           });
           assert.ok(Buffer.from(wanted).equals(decodePieces(bytes, extents, pieces, 4096)[0]!), `${size}, ${period}`);
@@ -367,7 +369,7 @@ test("every size near a block and near the least that LZ4 takes", async () => {
 
 test("calls that the module could not survive are refused", async () => {
   const encoder = createPieceEncoder();
-  const good: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, clusterSize: 4096 };
+  const good: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, packing: "blocks", clusterSize: 4096 };
   const bad: [readonly Piece[], ClusterEncoding][] = [
     [[{ at: 0, size: 0 }], good],
     [[{ at: 1, size: 10 }], good],

@@ -8,7 +8,7 @@ import {
   MAX_CLUSTER_SIZE,
   type Piece,
 } from "./cluster-encoder.ts";
-import { encodeFrameClusters, type FrameMaker } from "./frame-clusters.ts";
+import { encodeFrameClusters, encodeFrames, type FrameMaker } from "./frame-clusters.ts";
 import { createLz4Encoder } from "./lz4-encoder.ts";
 
 /** Of each algorithm; `lz4` has one way. */
@@ -21,10 +21,14 @@ export interface PieceEncoder {
   encode(pieces: readonly Piece[], encoding: ClusterEncoding): Promise<EncodedPieces>;
 }
 
-function assertCall(pieces: readonly Piece[], { algorithm, level, blockSize, clusterSize }: ClusterEncoding): void {
+function assertCall(
+  pieces: readonly Piece[],
+  { algorithm, level, blockSize, packing, clusterSize }: ClusterEncoding,
+): void {
   if (!Object.hasOwn(MAX_LEVELS, algorithm)) throw new RangeError(`not an algorithm: ${algorithm}`);
   if (!Number.isSafeInteger(level) || level < 1 || level > MAX_LEVELS[algorithm])
     throw new RangeError(`level ${level} of ${algorithm} is not one of 1 to ${MAX_LEVELS[algorithm]}`);
+  if (packing !== "blocks" && algorithm !== "zstd") throw new RangeError(`${algorithm} fills blocks`);
   if (![512, 1024, 2048, 4096].includes(blockSize)) throw new RangeError(`block size ${blockSize} is not implemented`);
   if (clusterSize < blockSize || clusterSize > MAX_CLUSTER_SIZE || clusterSize % blockSize !== 0)
     throw new RangeError(`clusters of ${clusterSize} bytes are not possible with blocks of ${blockSize}`);
@@ -52,7 +56,8 @@ export function createPieceEncoder(loadFrames?: () => Promise<MakeFrames>): Piec
       if (loadFrames === undefined) throw new RangeError("this encoder was made without zstd");
       const makeFrames = await loadFrames();
       output ??= new Uint8Array(ENCODE_CAPACITY);
-      return encodeFrameClusters(lz4.input, pieces, encoding, output, () => makeFrames(encoding.level));
+      const encode = encoding.packing === "blocks" ? encodeFrameClusters : encodeFrames;
+      return encode(lz4.input, pieces, encoding, output, () => makeFrames(encoding.level));
     },
   };
 }

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { type ClusterEncoder, type ClusterEncoding, inlineClusterEncoder } from "../codecs/index.ts";
 import { createClusterEncoder } from "./cluster-encoder.ts";
 
-const ENCODING: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, clusterSize: 4096 };
+const ENCODING: ClusterEncoding = { algorithm: "lz4", level: 1, blockSize: 4096, packing: "blocks", clusterSize: 4096 };
 
 async function encodeOnce(encoder: ClusterEncoder, content: Uint8Array) {
   const slot = await encoder.take();
@@ -75,8 +75,9 @@ test("what a piece becomes does not depend on what was encoded before it, nor be
     ["lz4hc", 9],
     ["zstd", 3],
     ["zstd", 7],
+    ["zstd", 9],
   ] as const) {
-    const encoding: ClusterEncoding = { algorithm, level, blockSize: 4096, clusterSize: 16384 };
+    const encoding: ClusterEncoding = { algorithm, level, blockSize: 4096, packing: "blocks", clusterSize: 16384 };
     await using encoder = createClusterEncoder({ workers: 1 });
     const results: Uint8Array[] = [];
     for (const before of [0, 4096, 131_072]) {

@@ -29,8 +29,8 @@ export function algorithmNumber(algorithm: Compression["algorithm"]): number {
 /** log2 of the window of zstd frames: no cluster has more content. Linux takes no more. */
 const ZSTD_WINDOW_LOG = 20;
 
-/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13, zstd on 6.10. */
-export function featuresOf({ algorithm, clusterSize }: Compression, blockSize: number): CompressionFeatures {
+/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13, zstd on 6.10, packed bytes on 6.15. */
+export function featuresOf({ algorithm, packing, clusterSize }: Compression, blockSize: number): CompressionFeatures {
   const number = algorithmNumber(algorithm);
   if (algorithm !== "zstd" && clusterSize === blockSize)
     return { incompat: INCOMPAT.zeroPadding, compression: LZ4_MAX_DISTANCE, configs: new Uint8Array(0) };
@@ -40,7 +40,7 @@ export function featuresOf({ algorithm, clusterSize }: Compression, blockSize: n
       ? RawZstdConfig.encode({ format: 0, windowLog: ZSTD_WINDOW_LOG - ZSTD_MIN_WINDOW_LOG, reserved })
       : RawLz4Config.encode({ maxDistance: LZ4_MAX_DISTANCE, maxClusterBlocks: clusterSize / blockSize, reserved });
   return {
-    incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs,
+    incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs | (packing === "bytes" ? INCOMPAT.bits48 : 0),
     compression: 2 ** number,
     configs: concatBytes(Uint8Array.of(config.length, 0), config),
   };

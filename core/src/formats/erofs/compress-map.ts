@@ -1,5 +1,6 @@
 /**
- * The index of a compressed file: which part of its content is in which cluster (compact form, layout 3).
+ * The map of a compressed file: which part of its content is in which cluster; as compact index (layout 3), or as records
+ * for clusters that are not whole blocks (layout 1, 48BIT).
  * Spec: Linux fs/erofs/zmap.c (unpack_compacted_index, z_erofs_load_compact_lcluster) and erofs_fs.h, as of 6.18.
  *
  * Content is cut into parts of a block. Each has an entry: where a cluster starts in it, a _head_ with the place of that
@@ -9,6 +10,7 @@
 import { alignUp } from "../../bytes/index.ts";
 import {
   ADVISE,
+  ADVISE_RECORD_SHIFT,
   BLOCK_COUNT_FLAG,
   CLUSTER_HEAD1,
   CLUSTER_NONHEAD,
@@ -16,7 +18,10 @@ import {
   COMPACT_ALIGNMENT,
   COMPACT_NUMBER_BITS,
   COMPACT_PACKS,
+  EXTENT_FORMAT_SHIFT,
   MAP_HEADER_ALIGNMENT,
+  RawEncodedExtent,
+  RawExtentsHeader,
   RawMapHeader,
 } from "./format-compressed.ts";
 
@@ -25,8 +30,10 @@ export interface CompressedExtent {
   readonly kind: "compressed";
   readonly startBlock: number;
   readonly blocks: number;
-  /** As the encoder gives them: pairs of bytes of content and stored blocks times two, plus one where compressed. */
+  /** As the encoder gives them: pairs of bytes of content and stored units times two, plus one where compressed. */
   readonly clusters: Uint32Array;
+  /** The unit: clusters of whole blocks, or of bytes one directly behind the other. */
+  readonly packing: "blocks" | "bytes";
   /** Index of {@link ALGORITHMS}. */
   readonly algorithm: number;
   /** Whether a cluster may have more than one block. */
@@ -51,7 +58,8 @@ function geometryOf(start: number, entries: number): Geometry {
 }
 
 /** Bytes from the end of inode and xattrs to the end of the map. Slots are aligned as packs are, so places do not count. */
-export function mapSize(headSize: number, contentSize: number, blockSize: number): number {
+export function mapSize(extent: CompressedExtent, headSize: number, contentSize: number, blockSize: number): number {
+  if (extent.packing === "bytes") return recordsStart(headSize) - headSize + (extent.clusters.length / 2) * RECORD_SIZE;
   const start = alignUp(headSize, MAP_HEADER_ALIGNMENT) + RawMapHeader.size;
   const entries = Math.ceil(contentSize / blockSize);
   const { first, middle } = geometryOf(start, entries);
@@ -65,7 +73,11 @@ export function encodeMap(
   contentSize: number,
   blockSize: number,
 ): Uint8Array {
-  const bytes = new Uint8Array(mapSize(headSize, contentSize, blockSize));
+  const bytes = new Uint8Array(mapSize(extent, headSize, contentSize, blockSize));
+  if (extent.packing === "bytes") {
+    encodeRecords(bytes, extent, headSize, blockSize);
+    return bytes;
+  }
   const padding = alignUp(headSize, MAP_HEADER_ALIGNMENT) - headSize;
   const advise = ADVISE.compacted2B | (extent.isBig ? ADVISE.bigHead1 | ADVISE.bigHead2 : 0);
   const header = { fragmentOffset: 0, advise, algorithms: extent.algorithm, clusterBits: 0 };
@@ -80,6 +92,48 @@ export function encodeMap(
     i += kind.entries;
   }
   return bytes;
+}
+
+/** Records that say where in the file they start; the shorter forms save little and are searched from the first on. */
+const RECORD_SIZE = 16; // bytes
+const RECORD_FORM = 2; // log2 of its size / 4
+
+function recordsStart(headSize: number): number {
+  return alignUp(alignUp(headSize, MAP_HEADER_ALIGNMENT) + RawExtentsHeader.size, RECORD_SIZE);
+}
+
+/** Spec: z_erofs_map_blocks_ext of Linux fs/erofs/zmap.c, as of 6.18. */
+function encodeRecords(
+  bytes: Uint8Array,
+  { clusters, startBlock, algorithm }: CompressedExtent,
+  headSize: number,
+  blockSize: number,
+): void {
+  const header = {
+    countLo: clusters.length / 2,
+    advise: ADVISE.encodedExtents | (RECORD_FORM << ADVISE_RECORD_SHIFT),
+    countHi: 0,
+  };
+  bytes.set(RawExtentsHeader.encode(header), alignUp(headSize, MAP_HEADER_ALIGNMENT) - headSize);
+  let to = recordsStart(headSize) - headSize;
+  let at = 0; // bytes of content
+  let start = startBlock * blockSize;
+  for (let i = 0; i < clusters.length; i += 2, to += RECORD_SIZE) {
+    const stored = clusters[i + 1]!; // pairs
+    const size = stored >>> 1;
+    const format = (stored & 1) === 0 ? 0 : algorithm + 1;
+    const record = RawEncodedExtent.encode({
+      storedSize: ((format << EXTENT_FORMAT_SHIFT) | size) >>> 0,
+      startLo: start % 2 ** 32,
+      startHi: Math.floor(start / 2 ** 32),
+      atLo: at,
+      atHi: 0,
+      reserved: new Uint8Array(0),
+    });
+    bytes.set(record.subarray(0, RECORD_SIZE), to);
+    at += clusters[i]!;
+    start += size;
+  }
 }
 
 interface Entries {

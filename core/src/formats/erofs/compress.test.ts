@@ -17,6 +17,7 @@ const compression: fc.Arbitrary<Compression> = fc
       { algorithm: "lz4" as const, level: 1 },
       { algorithm: "lz4hc" as const, level: 5 },
       { algorithm: "zstd" as const, level: 3 },
+      { algorithm: "zstd" as const, level: 3, packing: "bytes" as const },
     ),
     fc.constantFrom(1, 1, 2, 5, 16, 256),
   )

@@ -13,6 +13,7 @@ import {
   FORMAT_EXTENDED,
   FORMAT_LAYOUT_SHIFT,
   headSize,
+  INCOMPAT,
   INODE_SLOT_SIZE,
   RawInodeCompact,
   RawInodeExtended,
@@ -136,17 +137,19 @@ export function encodeSuperblock(
   { uuid, volumeName, features = NO_COMPRESSION }: SuperblockOptions,
 ): Uint8Array {
   const none = new Uint8Array(0);
+  const has48Bits = (features.incompat & INCOMPAT.bits48) !== 0;
+  const rootNid = plan.places[0]!.nid; // the root is always there
   const superblock = RawSuperblock.encode({
     magic: SUPERBLOCK_MAGIC,
     checksum: 0,
     featureCompat: COMPAT.superblockChecksum | COMPAT.mtime,
     blockBits: Math.log2(plan.blockSize),
     extensionSlots: 0,
-    rootNidOrBlocksHi: plan.places[0]!.nid, // the root is always there
+    rootNidOrBlocksHi: has48Bits ? Math.floor(plan.blockCount / 2 ** 32) : rootNid,
     inodeCount: plan.places.length,
     epoch: BigInt.asUintN(64, plan.table.epoch.seconds),
     fixedNsec: plan.table.epoch.nanoseconds,
-    blocksLo: plan.blockCount,
+    blocksLo: plan.blockCount % 2 ** 32,
     metaBlock: plan.metaBlock,
     xattrBlock: plan.xattrBlock,
     uuid,
@@ -163,7 +166,7 @@ export function encodeSuperblock(
     isharePrefixId: 0,
     reserved: none,
     buildTime: 0,
-    rootNid64: 0n,
+    rootNid64: has48Bits ? BigInt(rootNid) : 0n,
     reserved2: none,
   });
   return concatBytes(superblock, features.configs);

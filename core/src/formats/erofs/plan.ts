@@ -79,7 +79,7 @@ export function planMetadata(
       block += shape.blocks;
     }
     const { size, inlineSize, directory, compressed } = shape;
-    const layout = compressed !== undefined ? "compressed-compact" : inlineSize > 0 ? "flat-inline" : "flat-plain";
+    const layout = layoutOf(shape);
     return { nid: slots[i]!, layout, size, startBlock, inlineSize, directory, compressed };
   });
   const xattrBlock = table.xattrs.sharedSize === 0 ? 0 : block;
@@ -104,6 +104,11 @@ interface Shape {
   readonly mapSize: number;
 }
 
+function layoutOf({ compressed, inlineSize }: Shape): DataLayout {
+  if (compressed !== undefined) return compressed.packing === "blocks" ? "compressed-compact" : "compressed-full";
+  return inlineSize > 0 ? "flat-inline" : "flat-plain";
+}
+
 const NO_MAP = { compressed: undefined, mapSize: 0 } as const;
 
 function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number): Shape {
@@ -118,7 +123,7 @@ function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number
       startBlock: extent?.startBlock ?? 0,
       directory: undefined,
       compressed,
-      mapSize: compressed === undefined ? 0 : mapSize(inode.headSize, node.content.size, blockSize),
+      mapSize: compressed === undefined ? 0 : mapSize(compressed, inode.headSize, node.content.size, blockSize),
     };
   }
   if (node.type === "symlink") {

@@ -78,6 +78,7 @@ export const BUILD_OPTIONS = [
   "tails",
   "compress",
   "cluster",
+  "packing",
   "selinux",
   "kargs",
   "espSize",
@@ -86,7 +87,7 @@ export const BUILD_OPTIONS = [
   "sectorSize",
 ] as const;
 /** The same of `seal`. */
-export const SEAL_OPTIONS = ["timestamp", "tails", "compress", "cluster", "selinux"] as const;
+export const SEAL_OPTIONS = ["timestamp", "tails", "compress", "cluster", "packing", "selinux"] as const;
 
 /** Options under these names alone. */
 export type RecordedOptions<Name extends string> = Partial<Record<Name, Release["options"][string]>>;

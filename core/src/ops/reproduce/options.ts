@@ -71,10 +71,19 @@ function commonOptions(release: Release, read: OptionReader) {
     imageVersion,
     clamp: read.time("timestamp"),
     tails: read.choice("tails", ["blocks", "inline"]),
-    ...(options["compress"] === undefined ? {} : { compress: read.text("compress"), cluster: read.size("cluster") }),
+    ...(options["compress"] === undefined ? {} : compressionOptions(options["packing"], read)),
     // Where files were labelled the policy's name is recorded; the image has it.
     selinux: release.options["selinux"] === undefined ? ("none" as const) : ("policy" as const),
     salt: verity.salt,
+  };
+}
+
+/** As it was chosen then, whatever would be chosen now. */
+function compressionOptions(packing: unknown, read: OptionReader) {
+  return {
+    compress: read.text("compress"),
+    cluster: read.size("cluster"),
+    packing: packing === undefined ? ("blocks" as const) : read.choice("packing", ["blocks", "bytes"]),
   };
 }
 

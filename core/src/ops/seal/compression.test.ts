@@ -42,6 +42,8 @@ test("auto takes what the kernel reads, by version and configuration", async () 
   assert.equal(await chosen(auto, { "5.10.0-35-amd64": NO_ZSTD }), "lz4hc,9 4096");
   assert.equal(await chosen(auto, { "6.1.0-39-amd64": NO_ZSTD, "6.12.48+deb13-amd64": ALL }), `lz4hc,9 ${64 * K}`);
   assert.equal(await chosen(auto), "lz4hc,9 4096"); // whatever kernel that will be
+  assert.equal(await chosen(auto, { "6.18.1": ALL }), `zstd,3 ${64 * K} bytes`);
+  assert.equal(await chosen({ ...auto, packing: "blocks" }, { "6.18.1": ALL }), `zstd,3 ${64 * K}`);
   assert.equal(await chosen({ ...auto, targetKernel: "6.10" }), `zstd,3 ${64 * K}`);
   assert.equal(await chosen({ ...auto, targetKernel: "6.9.7" }), `lz4hc,9 ${64 * K}`);
   assert.equal(await chosen({ ...auto, cluster: 16 * K }, { "5.10.0-35-amd64": NO_ZSTD }), undefined);
@@ -57,6 +59,7 @@ test("what the kernel lacks is refused, and so is what makes no sense", async ()
     [{ compress: "zstd" }, { "6.12.48+deb13-amd64": NO_ZSTD }, "kernel-lacks"],
     [{ compress: "lz4", cluster: 64 * K }, { "5.10.1": ALL }, "kernel-lacks"],
     [{ compress: "lz4" }, { "6.12.1": NO_ZIP }, "kernel-lacks"],
+    [{ compress: "zstd", packing: "bytes" }, { "6.12.1": ALL }, "kernel-lacks"],
     [{ compress: "zstd", targetKernel: "6.9" }, {}, "kernel-lacks"],
     [{ compress: "lz4", targetKernel: "newest" }, {}, "bad-kernel-version"],
     [{ compress: "brotli" }, {}, "bad-compression"],

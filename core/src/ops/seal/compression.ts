@@ -14,6 +14,8 @@ export interface CompressionOptions {
   readonly compress?: string | undefined;
   /** Bytes that a cluster may take; default one block, of zstd and `auto` 64 KiB where the kernel reads that. */
   readonly cluster?: number | undefined;
+  /** How clusters of zstd stand; by default in bytes where the kernel reads that, Linux 6.15 and later. */
+  readonly packing?: "blocks" | "bytes" | undefined;
   /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read. */
   readonly targetKernel?: string | undefined;
   /** Whether the root is read back and compared before it is published; by default where it is compressed. */
@@ -24,6 +26,7 @@ export interface CompressionOptions {
 export interface RootCompression {
   readonly algorithm: Compression["algorithm"];
   readonly level: number;
+  readonly packing: "blocks" | "bytes";
   readonly clusterSize: number;
 }
 
@@ -33,21 +36,25 @@ const DEFAULT_LEVELS: Readonly<Record<Compression["algorithm"], number>> = { lz4
 const LARGE_CLUSTER = 64 * 1024;
 
 /** What `auto` tries, in this order; docs/performance.md has the measurements. */
-const PREFERRED: readonly RootCompression[] = [
+const PREFERRED: readonly Method[] = [
   { algorithm: "zstd", level: 3, clusterSize: LARGE_CLUSTER },
   { algorithm: "lz4hc", level: 9, clusterSize: LARGE_CLUSTER },
   { algorithm: "lz4hc", level: 9, clusterSize: 4096 },
 ];
 
+/** What a user says, without what the kernel adds. */
+type Method = Omit<RootCompression, "packing">;
+
 const isAlgorithm = (name: string): name is Compression["algorithm"] => Object.hasOwn(MAX_LEVELS, name);
 
 /** LZ4 is part of every EROFS that decompresses at all. */
-function needOf({ algorithm, clusterSize }: RootCompression, blockSize: number): KernelNeed {
+function needOf({ algorithm, packing, clusterSize }: RootCompression, blockSize: number): KernelNeed {
+  if (packing === "bytes") return { since: [6, 15], option: "CONFIG_EROFS_FS_ZIP_ZSTD" };
   if (algorithm === "zstd") return { since: [6, 10], option: "CONFIG_EROFS_FS_ZIP_ZSTD" };
   return { since: clusterSize > blockSize ? [5, 13] : [5, 4], option: "CONFIG_EROFS_FS_ZIP" };
 }
 
-function showMethod({ algorithm, level }: RootCompression): string {
+function showMethod({ algorithm, level }: Method): string {
   return algorithm === "lz4" ? algorithm : `${algorithm},${level}`;
 }
 
@@ -55,7 +62,7 @@ function showMethod({ algorithm, level }: RootCompression): string {
 function parseOptions(
   { compress = "none", cluster }: CompressionOptions,
   blockSize: number,
-): RootCompression | "auto" | undefined {
+): Method | "auto" | undefined {
   if (compress === "none") {
     if (cluster !== undefined)
       throw new PolicyError("bad-compression", "a cluster size says nothing where nothing is compressed");
@@ -94,13 +101,20 @@ export async function chooseCompression(
   const wanted = parseOptions(options, blockSize);
   if (wanted === undefined) return undefined;
   const target = await kernel();
+  const packed = (method: Method): RootCompression => {
+    const bytes = { ...method, packing: "bytes" } as const;
+    const isRead = target !== undefined && lackOf(target, needOf(bytes, blockSize)) === undefined;
+    const packing = options.packing ?? (isRead ? "bytes" : "blocks");
+    return { ...method, packing: method.algorithm === "zstd" ? packing : "blocks" };
+  };
   if (wanted === "auto")
-    return PREFERRED.map((one) => ({ ...one, clusterSize: options.cluster ?? one.clusterSize })).find(
+    return PREFERRED.map((one) => packed({ ...one, clusterSize: options.cluster ?? one.clusterSize })).find(
       (one) => lackOf(target ?? OLDEST_KERNEL, needOf(one, blockSize)) === undefined,
     );
-  const lack = target && lackOf(target, needOf(wanted, blockSize));
-  if (lack === undefined) return wanted;
-  const what = `${showMethod(wanted)} in clusters of ${wanted.clusterSize} bytes`;
+  const chosen = packed(wanted);
+  const lack = target && lackOf(target, needOf(chosen, blockSize));
+  if (lack === undefined) return chosen;
+  const what = `${showMethod(chosen)} in clusters of ${chosen.clusterSize} bytes`;
   throw new PolicyError("kernel-lacks", `the root's kernel cannot read ${what}: ${lack}`);
 }
 
@@ -114,5 +128,7 @@ export function writerCompression(
 
 /** What a release says; nothing where nothing is compressed. */
 export function recordCompression(chosen: RootCompression | undefined): Release["options"] {
-  return chosen === undefined ? {} : { compress: showMethod(chosen), cluster: chosen.clusterSize };
+  if (chosen === undefined) return {};
+  const { clusterSize, packing } = chosen;
+  return { compress: showMethod(chosen), cluster: clusterSize, ...(packing === "bytes" ? { packing } : {}) };
 }
