@@ -187,7 +187,9 @@ function answerUpload(
   if (method === "POST") {
     const mount = url.searchParams.get("mount");
     if (mount !== null && blobs.has(mount)) return { status: 201 };
-    const made = String(uploads.size + 1);
+    let number = 1;
+    while (uploads.has(String(number))) number++; // of several at once one may be over
+    const made = String(number);
     uploads.set(made, new Uint8Array(0));
     return { status: 202, headers: { location: `/v2/${name}/blobs/uploads/${made}` } };
   }
