@@ -47,6 +47,8 @@ import { peImage } from "../test/fuzz/formats/pe.ts";
 
 const MIB = 1024 * 1024;
 const FILE_SIZE = 8 * MIB;
+/** Of Node, as the executable on the device has them (agent/build/executable.ts). */
+const FLAGS = ["--max-semi-space-size=1"];
 const LAYOUT = { transport: "oci", tag: undefined, digest: undefined } as const;
 
 /** Bytes that do not compress, made when they are read. */
@@ -250,7 +252,8 @@ else {
       outfile: bundled,
     });
     const running = await prepare(folder, Number(words[0] ?? 2000), Number(words[1] ?? 5));
-    const { status } = spawnSync(process.execPath, [bundled, "--run", folder, running], { stdio: "inherit" });
+    const command = [...FLAGS, bundled, "--run", folder, running];
+    const { status } = spawnSync(process.execPath, command, { stdio: "inherit" });
     if (status !== 0) throw new Error(`the update failed: ${status}`);
   } finally {
     rmSync(bundled, { force: true });

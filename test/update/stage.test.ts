@@ -4,6 +4,7 @@ import { before, test } from "node:test";
 import { equalBytes } from "../../core/src/bytes/index.ts";
 import { SourceError } from "../../core/src/errors/index.ts";
 import { openFat } from "../../core/src/formats/fat/index.ts";
+import { planGptEdit } from "../../core/src/formats/gpt/index.ts";
 import { type ClosableSource, sourceBlob } from "../../core/src/formats/oci/index.ts";
 import { openStoredRelease, pushReleases } from "../../core/src/ops/publish/index.ts";
 import {
@@ -130,6 +131,19 @@ test("a good release stays; a bad one is tried three times, and the one before r
   assert.deepEqual([again.change, again.entry], ["none", "sample_3+3.efi"]);
   assert.equal((await run(device)).entry, "sample_3.efi");
   await assertSound(device);
+});
+
+test("what the label of the running slot says does not matter: its entry stays", async () => {
+  for (const change of [{ name: "_empty" }, { name: "PRT#other", attributes: 0n }, { attributes: 1n << 63n }]) {
+    const device = fresh.copy();
+    const edit = await planGptEdit(device, [{ number: 2, ...change }]);
+    for (const { offset, bytes } of [...edit.backup, ...edit.primary]) device.put(offset, bytes);
+    await stage(v2, await machineOf(device, hashOf(v1)));
+    for (let i = 0; i < 3; i++) assert.equal((await run(device, false)).rootHash, hashOf(v2));
+    assert.equal((await run(device)).rootHash, hashOf(v1));
+    await stage(v3, await machineOf(device, hashOf(v1)));
+    assert.equal((await run(device)).rootHash, hashOf(v3));
+  }
 });
 
 test("rollback goes to the other slot and stays there; where that fails it comes back", async () => {

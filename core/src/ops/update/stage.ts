@@ -113,7 +113,7 @@ async function prepare(
   const leftover = (await leftovers(esp, system.uki)).map(({ name }) => name);
   const products = new Set([system.imageId, ...own.map(({ sortKey }) => sortKey)]);
   const stale = found.entries
-    .filter(({ rootHash, sortKey }) => isStale(rootHash, sortKey, slots, products))
+    .filter((entry) => isStale(entry, running, slots.inactive, products))
     .map(({ name }) => name);
   const obsolete = isRunning ? leftover : [...leftover, ...stale];
   const stage = { system, slots, isRunning, found, present, obsolete };
@@ -124,12 +124,12 @@ async function prepare(
 
 /** Whether an entry boots what the inactive slot held, or nothing on this disk. What others put there stays. */
 function isStale(
-  rootHash: string | undefined,
-  sortKey: string,
-  { running, inactive }: RunningSlot,
+  { rootHash, sortKey }: BootEntry,
+  running: string, // not by the slot: whatever its label says, its entry stays
+  inactive: Slot,
   products: ReadonlySet<string>,
 ): boolean {
-  if (rootHash === undefined || rootHash === running.rootHash) return false;
+  if (rootHash === undefined || rootHash === running) return false;
   return rootHash === inactive.rootHash || products.has(sortKey);
 }
 
@@ -210,12 +210,12 @@ async function fillSlot(
   const { reporter, signal } = environment;
   const [source, old] = [await openSlotRoot(device, running), await openSlotRoot(device, inactive)];
   const localRoots: LocalRoot[] = [];
-  for (const [slot, root] of [
-    [running, source],
-    [inactive, old],
+  for (const [rootHash, root] of [
+    [machine.running, source],
+    [inactive.rootHash, old],
   ] as const)
-    if (root !== undefined && slot.rootHash !== undefined && root.hasSameHash(verityOf(release)))
-      localRoots.push({ leaves: root.leaves, recipe: recipes?.get(slot.rootHash) });
+    if (root !== undefined && rootHash !== undefined && root.hasSameHash(verityOf(release)))
+      localRoots.push({ leaves: root.leaves, recipe: recipes?.get(rootHash) });
   const tree = await content.readTree({ signal, localRoots });
   const parameters = verityOf(release);
   const target: Target = { device, ...inactive.root, parameters, leaves: tree.leaves };
