@@ -115,3 +115,30 @@ test("no two entries share a number that shared none before", () => {
     { numRuns: 1000 },
   );
 });
+
+const anything = fc
+  .array(fc.constantFrom("a", "b", ":", ":", ":", "\n", "\n", "1", "2", "#", "+", ",", "\xff", "\0", "9".repeat(20)), {
+    maxLength: 60,
+  })
+  .map((pieces) => pieces.join(""));
+const lines = (text: string) => text.split("\n").filter((entry) => entry !== "");
+
+test("whatever stands in a database, what one side alone has changed is in the result line by line", () => {
+  fc.assert(
+    fc.property(fc.constantFrom("passwd", "group", "shadow", "gshadow", "subuid"), anything, anything, (name, a, b) => {
+      assert.deepEqual(lines(merge(name, a, b, a).text).sort(), lines(b).sort());
+      assert.deepEqual(lines(merge(name, a, a, b).text).sort(), lines(b).sort());
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test("whatever stands in three of them, there is a result, and merging again adds nothing", () => {
+  fc.assert(
+    fc.property(fc.constantFrom("group", "shadow", "subgid"), anything, anything, anything, (name, a, b, c) => {
+      const { text } = merge(name, a, b, c);
+      assert.deepEqual(lines(merge(name, c, text, c).text).sort(), lines(text).sort());
+    }),
+    { numRuns: 2000 },
+  );
+});

@@ -180,17 +180,21 @@ export function mergeAccounts(
       .map((entry) => ({ entry, span: numbersOf(entry) }))
       .filter(({ span: [from, to] }) => from < to)
       .sort((a, b) => a.span[0] - b.span[0]);
-    let open: typeof sorted = [];
+    // Two that have their numbers from here share what they shared here, two that have them from the image what they shared
+    // there: only those of different origin are compared.
+    const open = { here: [] as typeof sorted, image: [] as typeof sorted };
     for (const one of sorted) {
-      open = open.filter(({ span }) => one.span[0] < span[1]);
-      const other = open.find(
+      const isOurs = hasNumbersOf(here, one.entry);
+      const [own, others] = isOurs ? (["here", "image"] as const) : (["image", "here"] as const);
+      open[others] = open[others].filter(({ span }) => one.span[0] < span[1]);
+      const other = open[others].find(
         ({ entry }) => !shareNumbers(here, one.entry, entry) && !shareNumbers(there, one.entry, entry),
       );
       if (other !== undefined) {
-        const [loser, owner] = hasNumbersOf(here, one.entry) ? [other, one] : [one, other];
+        const [loser, owner] = isOurs ? [other, one] : [one, other];
         found.set(loser.entry, `number ${loser.span[0]} is ${owner.entry.name} here`);
       }
-      open.push(one);
+      open[own].push(one);
     }
     return found;
   }
