@@ -1,6 +1,6 @@
 /** `ashlar agent …`: what the units of a machine call. Not listed, since people have `status`, `upgrade` and `history`. */
 import { buildCommand, buildRouteMap } from "@stricli/core";
-import { jsonFlag, type OutputFlags, quietFlag, type RegistryFlags, registryFlags, workersFlag } from "./flags.ts";
+import { fewWorkersFlag, jsonFlag, type OutputFlags, quietFlag, type RegistryFlags, registryFlags } from "./flags.ts";
 
 export interface AgentFlags extends OutputFlags {
   readonly quiet: boolean;
@@ -37,7 +37,7 @@ export interface AutoFlags extends AgentFlags, RegistryFlags {
 
 const autoCommand = buildCommand({
   loader: async () => (await import("../run/machine/agent.ts")).runAuto,
-  parameters: { flags: { ...registryFlags, workers: workersFlag, ...flags } },
+  parameters: { flags: { ...registryFlags, workers: fewWorkersFlag, ...flags } },
   docs: {
     brief: "Look for a newer release and reboot into what is staged, where it is time to",
     fullDescription: "Called by a timer every few minutes; what it does and when is in the policy of the machine.",

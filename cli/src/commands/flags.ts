@@ -42,6 +42,12 @@ export const workersFlag = {
   optional: true,
 } as const;
 
+/** Of commands that run beside what a machine is for. */
+export const fewWorkersFlag = {
+  ...workersFlag,
+  brief: "Threads that hash, each with some memory of its own (default: none beside the command's own)",
+} as const;
+
 /** The input of `build` and `seal`. */
 export const referenceParameter = {
   brief: "Input: docker://, oci:, oci-archive:, docker-archive:, dir:, tar: or containers-storage:",

@@ -1,6 +1,7 @@
 /** Verbs of a machine that runs a release: `ashlar status`, `upgrade`, `switch` and their kin. */
 import { buildCommand } from "@stricli/core";
 import {
+  fewWorkersFlag,
   jsonFlag,
   type OutputFlags,
   type ProgressFlags,
@@ -8,7 +9,6 @@ import {
   type RegistryFlags,
   registryFlags,
   text,
-  workersFlag,
 } from "./flags.ts";
 
 export type StatusFlags = OutputFlags;
@@ -56,7 +56,7 @@ export const upgradeCommand = buildCommand({
         default: false,
       },
       ...registryFlags,
-      workers: workersFlag,
+      workers: fewWorkersFlag,
       json: jsonFlag,
       quiet: quietFlag,
     },
@@ -89,7 +89,7 @@ export const switchCommand = buildCommand({
       root: text("Root of the channel, as a file or its digest: from there on it is trusted", "FILE|DIGEST"),
       apply: applyFlag,
       ...registryFlags,
-      workers: workersFlag,
+      workers: fewWorkersFlag,
       json: jsonFlag,
       quiet: quietFlag,
     },

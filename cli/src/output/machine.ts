@@ -86,20 +86,17 @@ export function statusLines({ ashlar }: Status): string[] {
   return lines;
 }
 
-export function upgradeLines({ message, staged }: UpgradeReport): string[] {
-  if (staged === undefined) return [message];
+export function upgradeLines({ message, staged, etc }: UpgradeReport): string[] {
+  const contested = etc.map((conflict) => `conflict  ${conflict}`);
+  if (staged === undefined) return [...contested, message];
   const { total, kept, copied } = staged.blocks;
   const there = total === 0 ? 0 : Math.round((100 * (kept + copied)) / total);
-  return [`fetched ${formatBytes(staged.fetched)}; ${there} % of the root were on the disk`, message];
+  const moved = `fetched ${formatBytes(staged.fetched)}; ${there} % of the root were on the disk`;
+  return [moved, ...contested, message];
 }
 
-export function eventLine({ at, event, message, detail }: MachineEvent): string {
-  const more =
-    detail === undefined
-      ? ""
-      : `\n${detail
-          .split("\n")
-          .map((text) => `    ${text}`)
-          .join("\n")}`;
-  return `${at}  ${event.padEnd(11)} ${message}${more}`;
+/** One line, and the details below it. */
+export function eventLines({ at, event, message, detail }: MachineEvent): string[] {
+  const details = detail === undefined ? [] : detail.split("\n").map((text) => `    ${text}`);
+  return [`${at}  ${event.padEnd(11)} ${message}`, ...details];
 }

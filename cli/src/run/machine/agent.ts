@@ -1,7 +1,7 @@
 /** `ashlar agent …`: what units call. */
 import { auto, carryPendingEtc, describeCarried, recordBoot } from "@ashlar/core/ops/machine";
 import type { AgentFlags, AutoFlags } from "../../commands/agent.ts";
-import { eventLine, upgradeLines } from "../../output/machine.ts";
+import { eventLines, upgradeLines } from "../../output/machine.ts";
 import { inSession } from "../session.ts";
 import { blockHasher } from "../tools.ts";
 import { agentEnvironment, machineHost } from "./environment.ts";
@@ -10,13 +10,13 @@ export function runBooted(flags: AgentFlags): Promise<void> {
   return inSession(flags, async (session) => {
     const events = await recordBoot(machineHost());
     if (flags.json) session.printJson({ schema: "ashlar.booted/v1", events });
-    else for (const event of events) session.print(eventLine(event));
+    else for (const line of events.flatMap(eventLines)) session.print(line);
   });
 }
 
 export function runAuto(flags: AutoFlags): Promise<void> {
   return inSession(flags, async (session) => {
-    await using hasher = blockHasher(flags.workers);
+    await using hasher = blockHasher(flags.workers ?? 0);
     const report = await auto(machineHost(), await agentEnvironment(flags, hasher, session));
     if (flags.json) session.printJson({ schema: "ashlar.auto/v1", ...report });
     else {
@@ -29,7 +29,7 @@ export function runAuto(flags: AutoFlags): Promise<void> {
 
 export function runCarryEtc(flags: AgentFlags): Promise<void> {
   return inSession(flags, async (session) => {
-    await using hasher = blockHasher(undefined);
+    await using hasher = blockHasher(0);
     const carried = await carryPendingEtc(machineHost(), { blockHasher: hasher, signal: session.signal });
     const etc = describeCarried(carried);
     if (flags.json)

@@ -31,7 +31,7 @@ function modeOf({ check, downloadOnly, apply }: UpgradeFlags): "check" | "downlo
 export function runUpgrade(flags: UpgradeFlags): Promise<void> {
   return inSession(flags, async (session) => {
     const host = machineHost();
-    await using hasher = blockHasher(flags.workers);
+    await using hasher = blockHasher(flags.workers ?? 0);
     session.leaveBehind("what runs goes on running; the same command goes on where it was");
     const mode = modeOf(flags);
     const environment = await agentEnvironment(flags, hasher, session);
@@ -45,7 +45,7 @@ export function runUpgrade(flags: UpgradeFlags): Promise<void> {
 export function runSwitch(flags: SwitchFlags, reference: string): Promise<void> {
   return inSession(flags, async (session) => {
     const host = machineHost();
-    await using hasher = blockHasher(flags.workers);
+    await using hasher = blockHasher(flags.workers ?? 0);
     session.leaveBehind("what runs goes on running; the same command goes on where it was");
     const environment = await agentEnvironment(flags, hasher, session);
     const kind = await sourceKindOf(reference, environment);

@@ -11,6 +11,7 @@ export {
   readLoaderFacts,
 } from "./efi-variables.ts";
 export { carryPendingEtc, describeCarried, etcOfSlot } from "./etc.ts";
+export { POLICY_EXAMPLE } from "./example.ts";
 export { believedTime, type MachineFacts, type RunningRoot } from "./facts.ts";
 export {
   type AgentEnvironment,

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { encodeUtf8 } from "../../bytes/index.ts";
 import {
@@ -8,6 +10,7 @@ import {
   efiText,
   encodeRecord,
   MAX_EVENTS,
+  POLICY_EXAMPLE,
   parseDuration,
   parseHistory,
   parseRecord,
@@ -149,6 +152,7 @@ test("an image that trusts the root of its channel alone is led nowhere else, un
   assert.equal(fixed(source), true);
   assert.equal(fixed(`${source}fixed = false\n`), false);
   assert.equal(fixed(`${source}[trust]\nkeys = ["k"]\n`), false);
+  assert.equal(fixed(`${source}[trust]\n`), true);
   assert.equal(fixed(source, false), false); // the machine's own word, which its owner may change
 });
 
@@ -184,6 +188,16 @@ test("a policy with a mistake is refused with its file", () => {
   assert.throws(() => readPolicyFiles([{ path: "x.toml", bytes: Uint8Array.from([0xff]) }], []), {
     code: "bad-policy",
   });
+});
+
+test("the example says nothing but defaults, everything in it is taken, and the document has it", async () => {
+  assert.deepEqual(readPolicyFiles([], [file(POLICY_EXAMPLE)]), readPolicyFiles([], []));
+  const said = POLICY_EXAMPLE.replaceAll(/^# (?=[a-z-]+ = )/gm, "").replace(/^reference = .*$/m, "");
+  const { source: _, trust: __, ...others } = readPolicyFiles([], [file(said)]);
+  const { source: ___, trust: ____, ...defaults } = readPolicyFiles([], []);
+  assert.deepEqual(others, defaults);
+  const document = await readFile(join(import.meta.dirname, "../../../../docs/updating-a-machine.md"), "utf8");
+  assert.ok(document.includes(POLICY_EXAMPLE));
 });
 
 test("durations", () => {

@@ -153,9 +153,11 @@ function parseFile({ path, bytes }: PolicyText): PolicyFile {
 function merge(files: readonly PolicyFile[]): PolicyFile {
   const merged: Record<string, unknown> = {};
   for (const file of files)
-    for (const [table, values] of Object.entries(file))
-      merged[table] =
-        table === "source" || table === "trust" ? values : { ...(merged[table] as object | undefined), ...values };
+    for (const [table, values] of Object.entries(file)) {
+      if (values === undefined || Object.keys(values).length === 0) continue; // a heading alone says nothing
+      const isWhole = table === "source" || table === "trust";
+      merged[table] = isWhole ? values : { ...(merged[table] as object | undefined), ...values };
+    }
   return merged as PolicyFile;
 }
 

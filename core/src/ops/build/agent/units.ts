@@ -2,6 +2,7 @@
  * The unit files that keep a machine up to date. They lie in /usr/lib, sealed with the root; a machine changes them with
  * drop-ins in /etc, and turns one off with `systemctl mask`.
  */
+import { POLICY_EXAMPLE } from "../../machine/example.ts";
 
 /** systemd-boot sets it where it counts the boot, so that somebody must say that it went well. */
 const IS_COUNTED = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -148,6 +149,7 @@ const UNITS = "usr/lib/systemd/system";
 
 /** Path → text. */
 export const AGENT_FILES: Readonly<Record<string, string>> = {
+  "usr/share/ashlar/policy.toml": POLICY_EXAMPLE,
   [`${UNITS}/ashlar-booted.service`]: BOOTED_SERVICE,
   [`${UNITS}/ashlar-carry-etc.service`]: CARRY_ETC_SERVICE,
   [`${UNITS}/ashlar-confirmed.service`]: CONFIRMED_SERVICE,
