@@ -103,6 +103,14 @@ export function handleSource(
     },
     readInto(offset, target) {
       assertRange(offset, target.length, size);
+      if (target.length <= SYNC_READ_LIMIT) {
+        try {
+          fillNow(handle, path, offset, target);
+        } catch (error) {
+          throw readFailure(path, error);
+        }
+        return undefined;
+      }
       return fillLater(handle, path, offset, target).catch((error: unknown) => {
         throw readFailure(path, error);
       });

@@ -19,7 +19,7 @@ import { deviceOf, type Volume } from "./volume.ts";
 /** Clusters that follow each other in the image are read together, up to this many bytes. */
 const READ_SIZE = 1024 * 1024;
 
-/** As they are and larger than this, bytes are read to where they belong; else with their neighbours. */
+/** As they are and more than this, or a part of more, bytes are read to where they belong; else with their neighbours. */
 const DIRECT_SIZE = 64 * 1024;
 
 /** The content of any inode that has some. Flat data that is out of range throws at once, everything else when it is read. */
@@ -87,11 +87,19 @@ async function fill(
   const finishRun = async (): Promise<void> => {
     const first = run[0];
     if (first === undefined) return;
-    const stored = await storedIn(volume, inode, first).read(first.start, runSize, options);
+    const source = storedIn(volume, inode, first);
+    // Runs take turns with few buffers: fresh ones cost a seventh of the time that an extraction takes (measured).
+    const buffer = source.readInto === undefined ? undefined : (volume.buffers.pop() ?? new Uint8Array(READ_SIZE));
+    const stored = buffer?.subarray(0, runSize) ?? (await source.read(first.start, runSize, options));
+    if (buffer !== undefined) {
+      const pending = source.readInto?.(first.start, stored);
+      if (pending !== undefined) await pending;
+    }
     for (const extent of run) {
       const from = extent.start - first.start;
       decodePart(volume, inode, extent, stored.subarray(from, from + extent.storedSize), offset, partOf(extent));
     }
+    if (buffer !== undefined) volume.buffers.push(buffer); // after an error it is left to the collector
     run.length = 0;
     runSize = 0;
   };
@@ -110,7 +118,7 @@ async function fill(
       continue;
     }
     checkRange(volume, inode, extent);
-    if (extent.encoding === "plain" && part.length > DIRECT_SIZE) {
+    if (extent.encoding === "plain" && (part.length > DIRECT_SIZE || part.length < extent.size)) {
       await fillFrom(storedIn(volume, inode, extent), extent.start + skip, part, options);
       continue;
     }
@@ -137,7 +145,10 @@ function storedIn(volume: Volume, inode: ErofsInode, extent: Extent): Source {
 
 async function fillFrom(source: Source, offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
   if (source.readInto === undefined) target.set(await source.read(offset, target.length, options));
-  else await source.readInto(offset, target);
+  else {
+    const pending = source.readInto(offset, target);
+    if (pending !== undefined) await pending;
+  }
 }
 
 /** @param offset of the range that is asked for @param part what the range takes of the extent */

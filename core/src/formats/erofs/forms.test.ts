@@ -410,3 +410,28 @@ test("a null address is a hole only with all the bits that addresses have", asyn
   assert.deepEqual(await read(CHUNK_INDEXES, 7), new Uint8Array(4000));
   await assert.rejects(read(long, 0), { code: "data-out-of-range" });
 });
+
+test("of a large chunk no more is read than is asked for", async () => {
+  const data = patternBytes(256 * 4096, 7);
+  const bytes = imageOf({
+    incompat: INCOMPAT.chunks,
+    layout: "chunk-based",
+    size: data.length,
+    u: 8, // chunks of 2^8 blocks
+    behind: u32(DATA),
+    data,
+  });
+  const reads: number[] = [];
+  const plain = bytesSource(bytes);
+  const image = await openErofs({
+    size: bytes.length,
+    read(offset, length) {
+      if (offset >= DATA * 4096) reads.push(length);
+      return plain.read(offset, length);
+    },
+  });
+  const inode = await image.lookup("f");
+  assert.ok(inode);
+  assert.deepEqual(await image.content(inode).read(500_000, 5000), data.subarray(500_000, 505_000));
+  assert.deepEqual(reads, [5000]);
+});

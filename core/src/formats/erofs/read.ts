@@ -142,6 +142,7 @@ async function openVolume(source: Source, superblock: Superblock, options: OpenE
     devices,
     decompressor: options.decompressor ?? pureDecompressor(),
     clusters: clusterCache(CLUSTER_CACHE),
+    buffers: [],
     metadataOf: (inode) => metadataOf(volume, inode),
     packed() {
       packed ??= openPacked(volume);

@@ -20,6 +20,8 @@ export interface Volume {
   readonly devices: readonly Source[];
   readonly decompressor: Decompressor;
   readonly clusters: ClusterCache;
+  /** Free buffers for stored bytes, as many as were in use at once. */
+  readonly buffers: Uint8Array[];
   /** Where an inode and what follows it stands. Throws FormatError `no-metabox`. */
   metadataOf(inode: Pick<ErofsInode, "nid" | "isInMetabox">): Source;
   /** Content of the packed inode. Throws FormatError `no-packed-inode`. */
