@@ -107,7 +107,7 @@ test("EROFS image: space that adds up, digest, system, packages", () => {
   assert.equal(report.size, artifact?.size);
   assert.equal(report.digest, artifact?.digest);
   assert.equal(
-    Object.values<number>(report.space).reduce((sum, bytes) => sum + bytes, 0),
+    report.space.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0),
     report.size,
   );
   assert.equal(report.system.imageId, "sample");

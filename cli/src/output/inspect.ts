@@ -224,17 +224,6 @@ function systemFacts(system: SystemName | null): Branch[] {
   return [leaf(`system: ${system.prettyName ?? system.id ?? "unnamed"}${identity}`)];
 }
 
-const SPACE_NAMES = {
-  fileData: "file data",
-  slack: "unused ends of blocks",
-  inlineTails: "ends of files beside inodes",
-  directories: "directories",
-  links: "symbolic links",
-  inodes: "inodes",
-  xattrs: "xattrs",
-  rest: "superblock and room between",
-} as const;
-
 function countBranch(counts: ErofsReport["counts"], names: number, contentBytes: number): Branch {
   const types = Object.entries(counts).sort(([, a], [, b]) => b - a);
   const inodes = types.reduce((sum, [, count]) => sum + count, 0);
@@ -279,17 +268,7 @@ function erofsFacts(report: ErofsReport): Branch[] {
     ),
     leaf(`features: ${superblock.features.join(", ") || "none"}`),
     countBranch(counts, names, contentBytes),
-    ...(space === null
-      ? []
-      : [
-          {
-            text: "space",
-            below: Object.entries(SPACE_NAMES)
-              .map(([key, label]) => [label, space[key as keyof typeof space]] as const)
-              .filter(([, bytes]) => bytes > 0)
-              .map(([label, bytes]) => leaf(`${label}: ${exact(bytes)}`)),
-          },
-        ]),
+    { text: "space", below: space.map(({ kind, bytes }) => leaf(`${kind}: ${exact(bytes)}`)) },
     ...problemBranches(problems),
   ];
 }

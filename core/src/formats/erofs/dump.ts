@@ -93,6 +93,8 @@ export interface SpaceDump {
   readonly space: readonly SpaceUse[];
   /** Inodes by type. */
   readonly counts: Partial<Record<NodeType, number>>;
+  /** Names, hard links and the root included. */
+  readonly names: number;
   /** Bytes of the content of all files. */
   readonly contentBytes: number;
   /** Bytes on further devices; shared ones as often as they are used. */
@@ -219,7 +221,8 @@ export async function dumpSpace(image: ErofsImage, { signal, onRun }: DumpSpaceO
     const sum = bytes.get(kind);
     return sum === undefined ? [] : [{ kind, bytes: sum }];
   });
-  return { space, counts, contentBytes, deviceBytes: survey.deviceBytes, problems };
+  const { names, deviceBytes } = survey;
+  return { space, counts, names, contentBytes, deviceBytes, problems };
 }
 
 async function isAllZero(source: Source, start: number, size: number): Promise<boolean> {

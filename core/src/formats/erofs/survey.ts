@@ -40,6 +40,8 @@ export interface Survey {
   readonly metaboxAccounts: Accounts;
   /** Inodes that names lead to. */
   readonly inodeCount: number;
+  /** Names that lead to an inode, the root's own among them. */
+  readonly names: number;
   /** Bytes of content of files on further devices. */
   readonly deviceBytes: number;
   /** What people know an inode by: its first path, or what it is for the image. */
@@ -74,6 +76,7 @@ class Surveyor implements Survey {
   readonly accounts = new Accounts();
   readonly metaboxAccounts = new Accounts();
   inodeCount = 0;
+  names = 1;
   deviceBytes = 0;
   private readonly image: ErofsImage;
   private readonly options: SurveyOptions;
@@ -207,6 +210,7 @@ class Surveyor implements Survey {
       const shown = showPath(path);
       const inode = await this.guard(shown, () => this.image.inode(entry.nid));
       if (inode === undefined) continue;
+      this.names++;
       const at = { path: shown, offset: inode.position };
       if (inode.type !== entry.type)
         report(

@@ -1,5 +1,5 @@
 export type { DiskReport, PartitionReport } from "./disk.ts";
-export type { ErofsReport, ErofsSpace } from "./erofs.ts";
+export type { ErofsReport } from "./erofs.ts";
 export type { FatFile, FatReport, FatUki } from "./fat.ts";
 export type { ImageReport, LayerReport, PlatformReport } from "./image.ts";
 export type { InitrdPart, InitrdReport } from "./initrd.ts";

@@ -90,9 +90,9 @@ test("kinds are told by content", async () => {
 test("EROFS: the space adds up, the system has its name", async () => {
   const { image } = await sealed();
   const report = await inspectSource(bytesSource(image), "erofs", "x", environment);
-  assert.ok(report.kind === "erofs" && report.space !== null);
+  assert.ok(report.kind === "erofs");
   assert.equal(
-    Object.values(report.space).reduce((sum, bytes) => sum + bytes, 0),
+    report.space.reduce((sum, { bytes }) => sum + bytes, 0),
     report.size,
   );
   assert.equal(report.size, image.length);
