@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { ReleaseFile } from "../support/ashlar.ts";
 import type { ProductLine } from "../support/product-line.ts";
-import { bootDisk, type Guest } from "../support/qemu.ts";
+import { bootDisk, type DriveOptions, type Guest } from "../support/qemu.ts";
 
 /** Milliseconds; generous, since two loaded cores emulate three systems here. */
 const BOOT_LIMIT = 600_000;
@@ -35,10 +35,10 @@ interface StatusEntry {
 
 export interface Machine extends AsyncDisposable {
   readonly guest: Guest;
-  /** Waits until everything has started, and gives the machine its network. */
-  settle(): Promise<void>;
-  /** Reboots, whatever comes then, and waits until something has started. */
-  reboot(): Promise<void>;
+  /** Waits until everything has started, after `failures` starts that do not last; gives the machine its network. */
+  settle(failures?: number): Promise<void>;
+  /** Reboots, and settles. */
+  reboot(failures?: number): Promise<void>;
   status(): Promise<Status["ashlar"]>;
   /** Names of the UKIs on the ESP. */
   entries(): Promise<readonly string[]>;
@@ -48,7 +48,12 @@ export interface Machine extends AsyncDisposable {
   upgrade(flags?: string, expected?: number): Promise<string>;
 }
 
-export async function startMachine(t: TestContext, line: ProductLine, disk: string, name: string): Promise<Machine> {
+export async function startMachine(
+  t: TestContext,
+  line: ProductLine,
+  disk: string | DriveOptions,
+  name: string,
+): Promise<Machine> {
   const guest = await bootDisk({
     disk,
     log: join(line.folder, `${name}.log`),
@@ -58,17 +63,18 @@ export async function startMachine(t: TestContext, line: ProductLine, disk: stri
   });
   const machine: Machine = {
     guest,
-    async settle() {
-      await guest.waitFor(/login:/, BOOT_LIMIT);
+    async settle(failures = 0) {
+      const starts = new RegExp(`(?:Linux version[^]*?){${failures + 1}}login:`);
+      await guest.waitFor(starts, (failures + 1) * BOOT_LIMIT);
       await guest.run("systemctl is-system-running --wait", BOOT_LIMIT);
       await guest.ok(line.network.up, COMMAND_LIMIT);
       const [, seconds = "?"] =
         /= ([\d.]+m?i?n? ?[\d.]*)s/.exec(await guest.ok("systemd-analyze", COMMAND_LIMIT)) ?? [];
       t.diagnostic(`${name}: up in ${seconds} s`);
     },
-    async reboot() {
+    async reboot(failures) {
       await guest.reboot();
-      await machine.settle();
+      await machine.settle(failures);
     },
     async status() {
       return (JSON.parse(await guest.ok("ashlar status --json", COMMAND_LIMIT)) as Status).ashlar;

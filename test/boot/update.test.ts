@@ -54,7 +54,7 @@ test("an update that is confirmed, and one that panics and falls back", {
   await machine.upgrade();
   assert.deepEqual(await machine.entries(), ["ashlar-test_2.efi", "ashlar-test_3+3.efi"]);
   const before = count(guest.output(), /Kernel panic/g);
-  await machine.reboot();
+  await machine.reboot(3);
   await t.test("a release that panics is tried three times, then the old one runs again", async () => {
     assert.equal(count(guest.output(), /Kernel panic/g) - before, 3);
     await machine.assertRuns(v2, "ashlar-test_2.efi");
