@@ -225,3 +225,21 @@ test("power goes right after the new release got its name, before that was writt
     ["booted", "confirmed"],
   );
 });
+
+test("two disks with the same image, of which the kernel took a partition each: nothing is changed, and the status says why", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  const { facts } = machine;
+  machine.facts = async () => {
+    const found = await facts();
+    return { ...found, root: { ...found.root!, otherDisk: "other" } };
+  };
+  const { written } = machine.device.traffic;
+  await assert.rejects(run(one), { code: "two-disks", message: /disk.*other/ });
+  assert.equal(machine.device.traffic.written, written);
+  const { ashlar } = await machineStatus(machine);
+  assert.match(ashlar.problems[0]?.message ?? "", /two disks with the same image/);
+  machine.facts = facts;
+  await assertHeals(one);
+});

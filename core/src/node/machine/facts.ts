@@ -40,15 +40,16 @@ async function rootOfKernel(): Promise<RunningRoot | undefined> {
   if (uuid === undefined) return undefined; // not a device-mapper device at all
   const table = await readDmTarget(root.numbers, "table");
   if (table.type !== "verity") return undefined;
-  const { rootHash, dataDevice } = parseVerityTable(table.parameters);
+  const { rootHash, dataDevice, hashDevice } = parseVerityTable(table.parameters);
   const { parameters: state } = await readDmTarget(root.numbers, "status");
-  const folder = await diskFolderOf(dataDevice);
+  const [folder, hashFolder] = [await diskFolderOf(dataDevice), await diskFolderOf(hashDevice)];
   return {
     rootHash,
     from: "kernel",
     corrupted: state.startsWith("V") ? false : state.startsWith("C") ? true : undefined,
     dataDevice,
     disk: await deviceNode(folder),
+    ...(hashFolder === folder ? {} : { otherDisk: await deviceNode(hashFolder) }),
   };
 }
 

@@ -16,6 +16,11 @@ export interface RunningRoot {
   readonly dataDevice: string | undefined;
   /** Path of the disk with that partition. */
   readonly disk: string | undefined;
+  /**
+   * Path of the disk with the hash tree, where that is another one: with two copies of one disk attached the kernel may have taken a
+   * partition of each, and a change of either would be half of a change.
+   */
+  readonly otherDisk?: string | undefined;
 }
 
 export interface MachineFacts {

@@ -1,5 +1,5 @@
 /** One look at a machine: what runs, what the slots hold, what the boot loader would start. A plain value. */
-import { isAshlarError, UnsupportedError } from "../../errors/index.ts";
+import { isAshlarError, PolicyError, UnsupportedError } from "../../errors/index.ts";
 import { architectureOf } from "../build/architecture.ts";
 import {
   type BootCounter,
@@ -56,12 +56,17 @@ export interface MachineView {
   readonly problems: readonly Problem[];
 }
 
-/** Throws UnsupportedError `not-a-machine` where no sealed root runs, or nobody may see it. */
+/** Throws UnsupportedError `not-a-machine` where no sealed root runs, or nobody may see it; PolicyError `two-disks`. */
 export function assertMachine({ root }: MachineFacts): RunningRoot {
   if (root === undefined)
     throw new UnsupportedError("not-a-machine", "this machine does not run from a sealed root of Ashlar");
   if (root.from !== "kernel")
     throw new UnsupportedError("not-a-machine", "the kernel's table of the root is not to be seen; root may see it");
+  if (root.otherDisk !== undefined)
+    throw new PolicyError(
+      "two-disks",
+      `the root runs from ${root.disk}, its hash tree from ${root.otherDisk}: two disks with the same image are attached`,
+    );
   return root;
 }
 
