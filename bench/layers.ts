@@ -28,17 +28,18 @@ const scripts = {
     `gzip -dc ${layer} | ${erofs} --tar=f ${at("b.erofs")}`,
     `veritysetup format --salt=- ${at("b.erofs")} ${at("b.verity")}`,
   ],
+  // Like the others without what it made before: replacing it would need the space of both at once.
+  ours: [
+    `rm -rf ${at("ours")}`,
+    `exec ${join(REPOSITORY, "ashlar")} seal oci:${layout} -o ${at("ours")} --name x --quiet`,
+  ],
 };
 for (const [name, lines] of Object.entries(scripts))
   writeFileSync(at(`${name}.sh`), ["set -eu", ...lines, ""].join("\n"));
 const commands: readonly Command[] = [
   { name: "gzip + mkfs.erofs --tar + veritysetup", command: IN_TOOLS, args: ["sh", at("lean.sh")] },
   { name: "umoci + mkfs.erofs + veritysetup", command: IN_TOOLS, args: ["sh", at("umoci.sh")] },
-  {
-    name: "ashlar seal",
-    command: join(REPOSITORY, "ashlar"),
-    args: ["seal", `oci:${layout}`, "-o", at("ours"), "--name", "x", "--overwrite", "--quiet"],
-  },
+  { name: "ashlar seal", command: "sh", args: [at("ours.sh")] },
 ];
 console.log(`one gzip layer; medians of ${ROUNDS} rounds, the chains in turn\n`);
 await compare(commands, ROUNDS);

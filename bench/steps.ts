@@ -18,7 +18,7 @@ import {
 } from "../core/src/node/index.ts";
 import { parseReference, readInput } from "../core/src/ops/image/index.ts";
 import type { Reporter } from "../core/src/ops/index.ts";
-import { sealContent } from "../core/src/ops/seal/index.ts";
+import { type Landing, openContentLanding, sealContent } from "../core/src/ops/seal/index.ts";
 import type { Scratch, ScratchSpace } from "../core/src/source/index.ts";
 import { benchFolder } from "./compare.ts";
 
@@ -107,22 +107,28 @@ const reporter: Reporter = {
 };
 
 endStep("start, loading the program");
-const input = await readInput(
-  parseReference(`oci:${reference}`),
-  { hashes, files: nodeFiles, scratch, decompressors: nodeDecompressors, reporter },
-  {},
-);
 const artifacts = await openArtifacts(join(folder, "out"), { overwrite: false });
 // The command's own number: one processor is left to the thread that reads and writes.
 await using blockHasher = createBlockHasher({ workers: Math.min(Math.max(availableParallelism() - 1, 1), 8) });
 const environment = { hashes, blockHasher, compressors: nodeCompressors, scratch, reporter };
-const content = { ...input, inputs: [] };
-const { release } = await sealContent(
-  content,
-  { name: "steps", algorithm: "sha256", tails: "blocks" },
-  artifacts,
-  environment,
+const options = { name: "steps", algorithm: "sha256", tails: "blocks" } as const;
+let landing: Landing | undefined;
+const input = await readInput(
+  parseReference(`oci:${reference}`),
+  {
+    hashes,
+    files: nodeFiles,
+    scratch,
+    decompressors: nodeDecompressors,
+    reporter,
+    async openStore(labels) {
+      landing = await openContentLanding(labels, options, artifacts, environment);
+      return landing;
+    },
+  },
+  {},
 );
+const { release } = await sealContent({ ...input, inputs: [], landing }, options, artifacts, environment);
 endStep("publishing");
 
 const row = (name: string, cells: readonly number[]): string =>
