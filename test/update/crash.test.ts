@@ -27,7 +27,7 @@ const isLong = process.env["ASHLAR_LONG"] === "true";
 /** Ways in which what is not flushed is lost at each write. */
 const SUBSETS = isLong ? 60 : 6;
 /** Of how many points one is updated again. */
-const RESUMED = isLong ? 5 : 29;
+const RESUMED = 29;
 const environment = await publishEnvironment();
 const COMMON = { "usr/bin/tool": noise(300_000, "tool"), "usr/share/zeros": new Uint8Array(100_000) };
 let v1: SampleRelease;
