@@ -65,7 +65,7 @@ async function writeOne([tar, image, method, cluster, kernel, workers]: readonly
 }
 
 const WORKERS = 2;
-const ROUNDS = 3;
+const ROUNDS = 2;
 
 async function best(
   command: string,
