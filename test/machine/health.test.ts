@@ -167,7 +167,7 @@ test("what failed is in the history with what it said; what went well while the 
   await recordHealth(trial.host, { healthy: true, checks: [fine] }, sleep);
   assert.deepEqual(
     (await readHistory(trial.records)).map(({ message }) => message),
-    ["1 health checks passed"],
+    ["1 health check passed"],
   );
   const stuck = machine({ bootCountPath: undefined }, 1000);
   await recordHealth(stuck.host, { healthy: false, checks: [failed] }, sleep);

@@ -159,7 +159,7 @@ export async function recordHealth(
   if (healthy && facts.loader.bootCountPath === undefined) return;
   const told = checks.filter(({ passed }) => passed === healthy);
   const message = healthy
-    ? `${told.length} health checks passed`
+    ? `${told.length} ${told.length === 1 ? "health check" : "health checks"} passed`
     : `not healthy: ${told.map(({ name, message }) => `${name}: ${message}`).join("; ")}`;
   const detail = told
     .filter(({ output }) => output !== "")
