@@ -20,6 +20,8 @@ export interface OpenDeviceOptions {
   readonly sectorSize?: SectorSize | undefined;
   /** A disk that is in use, since this machine runs from it: who opens it says what of it is free. Default false. */
   readonly shared?: boolean | undefined;
+  /** To look at it alone: closing a disk that was open for writing makes udev read its tables again. Default false. */
+  readonly readOnly?: boolean | undefined;
 }
 
 /** Throws PolicyError `disk-in-use`, with who uses it, as far as that is to be seen. */
@@ -67,7 +69,7 @@ async function sectorSizeOf(path: string, folder: string, asked: SectorSize | un
  */
 export async function openDevice(
   path: string,
-  { sectorSize, shared = false }: OpenDeviceOptions = {},
+  { sectorSize, shared = false, readOnly = false }: OpenDeviceOptions = {},
 ): Promise<OpenedDevice> {
   let handle: FileHandle | undefined;
   try {
@@ -82,13 +84,14 @@ export async function openDevice(
     else throw new SinkError("not-a-file", `${path}: is neither a disk nor a file`, { path });
     // O_EXCL without O_CREAT: of block devices, alone (open(2)); of files, nothing.
     const isAlone = found.isBlockDevice() && !shared;
-    const flags = constants.O_RDWR | constants.O_NONBLOCK | (isAlone ? constants.O_EXCL : 0);
+    const flags =
+      (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NONBLOCK | (isAlone ? constants.O_EXCL : 0);
     handle = await open(path, flags);
     const opened = await handle.stat();
     if (deviceNumbers(opened) !== numbers || opened.ino !== found.ino)
       throw new SinkError("busy", `${path}: was replaced while it was opened`, { path });
     // udev keeps away from a disk that is locked, and may itself have the lock for a moment; a file is ours alone by it.
-    const isLocked = loadTakeLock()?.(handle.fd) ?? true;
+    const isLocked = readOnly || (loadTakeLock()?.(handle.fd) ?? true);
     if (!isLocked && found.isFile())
       throw new PolicyError("disk-in-use", `${path}: in use: locked by another program`, { path });
     const size = await sizeOf(handle, path);

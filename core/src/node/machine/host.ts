@@ -54,9 +54,9 @@ async function policyIn(folder: string): Promise<PolicyText[]> {
   );
 }
 
-async function openMachineDisk(dataDevice: string): Promise<MachineDisk> {
+async function openMachineDisk(dataDevice: string, readOnly: boolean): Promise<MachineDisk> {
   const folder = await diskFolderOf(dataDevice);
-  const device = await openDevice(await deviceNode(folder), { shared: true });
+  const device = await openDevice(await deviceNode(folder), { shared: true, readOnly });
   const memberAt = async (start: number): Promise<BlockMember> => {
     const member = (await membersOf(folder)).find((one) => one.folder !== folder && one.start === start);
     if (member !== undefined) return member;
@@ -122,10 +122,10 @@ export function thisMachine(agentVersion: string): MachineHost {
       return layer.kind === "persistent" ? openGenerations() : undefined;
     },
     lock: (verb, wait) => lockAgent(join(RUN_FOLDER, "agent.lock"), verb, wait),
-    async openDisk({ dataDevice }) {
+    async openDisk({ dataDevice }, access) {
       if (dataDevice === undefined)
         throw new UnsupportedError("not-a-machine", "the disk of the root is not to be seen");
-      return openMachineDisk(dataDevice);
+      return openMachineDisk(dataDevice, access === "read");
     },
     async reboot() {
       await promisify(execFile)("systemctl", ["reboot"], { timeout: ORDER_LIMIT }).catch((error: unknown) => {

@@ -35,7 +35,7 @@ export async function withLocalEtc<T>(
     throw new UnsupportedError("etc-not-persistent", "/etc of this machine is not kept: it begins anew at every boot", {
       path: "/etc",
     });
-  const disk = await host.openDisk(root);
+  const disk = await host.openDisk(root, "read");
   try {
     const slots = await readSlots(disk.device, architectureOf(facts.architecture).systemd, { signal });
     const { running } = runningSlot(slots, root.rootHash);

@@ -60,7 +60,7 @@ export async function withRun<T>(
     const at = timeText(now);
     const memory = await openMemory(host, at);
     try {
-      const disk = await host.openDisk(root);
+      const disk = await host.openDisk(root, "write");
       try {
         const { view, slots, esp } = await viewDisk(facts, disk, { mend: true, withoutEsp });
         try {

@@ -147,7 +147,7 @@ async function look(
   if (root === undefined) return { view: undefined, seen: "live" };
   if (root.from === "kernel")
     try {
-      const disk = await host.openDisk(root);
+      const disk = await host.openDisk(root, "read");
       try {
         const { view, esp } = await viewDisk(facts, disk);
         await esp?.close();
