@@ -52,8 +52,11 @@ const RATIO_ALLOWANCE = 1024 ** 3; // bytes
  * In place of a scratch file that takes the layer as it is.
  */
 export interface ContentStore extends Source {
-  /** The next entry; its content, as the layer stores it, is what is appended up to the next one. Gives its place. */
-  place(entry: LayerEntry): Promise<number> | number;
+  /**
+   * The next entry; its content, as the layer stores it, is what is appended up to the next one. Gives its place, by a
+   * promise where that takes waiting; undefined for an entry without content.
+   */
+  place(entry: LayerEntry): Promise<number> | number | undefined;
   /** Copies `bytes`. */
   append(bytes: Uint8Array): Promise<void> | undefined;
   dispose(): Promise<void>;
@@ -196,7 +199,11 @@ export async function readTarStream(chunks: AsyncIterable<Uint8Array>, options: 
       used.contentBytes += event.entry.size;
       const classified = classify(event.entry, what);
       isWanted = classified !== undefined;
-      if (classified !== undefined) entries.push(store === undefined ? classified : await placed(store, classified));
+      if (classified === undefined) continue;
+      const place = store?.place(classified);
+      entries.push(
+        place === undefined ? classified : placed(classified, typeof place === "number" ? place : await place),
+      );
     }
     if (appended !== undefined) await appended;
     const waiting = allowance.admit();
@@ -205,8 +212,7 @@ export async function readTarStream(chunks: AsyncIterable<Uint8Array>, options: 
   return { entries, digest: diffHash.digest(), end: () => parser.end() };
 }
 
-async function placed(store: ContentStore, found: LayerEntry): Promise<LayerEntry> {
-  const contentOffset = await store.place(found);
+function placed(found: LayerEntry, contentOffset: number): LayerEntry {
   return { ...found, entry: { ...found.entry, contentOffset } };
 }
 

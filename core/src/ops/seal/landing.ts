@@ -100,15 +100,15 @@ export async function openLanding(
     get size() {
       return elsewhere === undefined ? writer.position : elsewhere.size;
     },
-    async place(next) {
-      const { path, entry } = next;
-      if (entry.storedSize === 0) return 0; // nothing to read there
-      if (elsewhere === undefined && !continues(next)) await withdraw();
+    place(next) {
+      const { storedSize, segments } = next.entry;
+      if (storedSize === 0) return segments && 0; // a sparse file may be nothing but holes
       if (elsewhere !== undefined) return elsewhere.size;
-      before = path;
+      if (!continues(next)) return withdraw().then(() => landing.size);
+      before = next.path;
       written = undefined;
-      await pad();
-      return writer.position;
+      const padded = pad();
+      return padded === undefined ? writer.position : padded.then(() => writer.position);
     },
     append: (bytes) => (elsewhere === undefined ? writer.append(bytes) : elsewhere.append(bytes)),
     async read(offset, length, options) {
