@@ -19,7 +19,8 @@ export function decodeExtent(
       // Only LZ4 is older than padding in front, and its blocks have no end of their own.
       placement: superblock.isZeroPadded || encoding !== "lz4" ? "zeros-before" : "rest-after",
       isPartial,
-      // Where a match may reach is a matter of the decoder's memory, and here all of the output is at hand.
+      // The kernel's LZMA decoder has no more memory than the image says. Of zstd that would rule out the host's own decoder.
+      windowSize: encoding === "microlzma" ? superblock.windowSizes.microlzma : undefined,
       what: `cluster of inode ${showNid(inode.nid)}`,
       offset: start,
     };
