@@ -87,6 +87,7 @@ function runProgram(path: string, limit: number, signal: AbortSignal | undefined
     child.on("error", (error) => finish(undefined, `cannot be started: ${error.message}`));
     // What is left of its group ends with it. What has left the group may hold the outputs open for ever: then "close" never comes.
     child.on("exit", (status, name) => {
+      for (const timer of timers) clearTimeout(timer); // it has answered
       signalGroup(child, "SIGKILL");
       const done = () => finish(status ?? undefined, name === null ? undefined : `ended by ${name}`);
       child.on("close", done);
