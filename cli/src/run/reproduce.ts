@@ -3,6 +3,7 @@ import { isAshlarError, SourceError } from "@ashlar/core/errors";
 import type { Digest } from "@ashlar/core/hash";
 import {
   fileScratch,
+  nativeDecompressor,
   nodeCompressors,
   nodeDecompressors,
   nodeFiles,
@@ -24,7 +25,7 @@ import { openArtifact } from "./images.ts";
 import { registryOptions } from "./registries.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 import { releaseEnvironment, repositoryReference, withRelease } from "./stored-releases.ts";
-import { blockHasher } from "./tools.ts";
+import { blockHasher, clusterEncoder } from "./tools.ts";
 
 const SCHEMA = "ashlar.reproduce/v1";
 
@@ -128,10 +129,13 @@ export function runReproduce(flags: ReproduceFlags, word: string): Promise<void>
   return inSession(flags, async (session) => {
     const { reporter, signal } = session;
     await using hasher = blockHasher(flags.workers);
+    await using encoder = clusterEncoder(flags.workers);
     const environment: Environment = {
       hashes: nodeHashes,
       blockHasher: hasher,
       compressors: nodeCompressors,
+      clusterEncoder: encoder,
+      decompressor: nativeDecompressor(),
       scratch: fileScratch(flags.tmpdir ?? tmpdir()),
       reporter,
       signal,

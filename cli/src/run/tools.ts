@@ -38,8 +38,8 @@ export function workersOf(workers: number | undefined): number {
 }
 
 /** Compressing is most of the work where it is done: then the calling thread has little to do. */
-function encodersOf(workers: number | undefined): number {
-  return workers ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS);
+export function clusterEncoder(workers: number | undefined): ReturnType<typeof createClusterEncoder> {
+  return createClusterEncoder({ workers: workers ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS) });
 }
 
 export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
@@ -144,12 +144,12 @@ export async function inWorkshop<T>(
   let agent: Agent | undefined;
   try {
     await using hasher = blockHasher(flags.workers);
-    await using clusterEncoder = createClusterEncoder({ workers: encodersOf(flags.workers) });
+    await using encoder = clusterEncoder(flags.workers);
     const environment: Environment = {
       hashes: nodeHashes,
       blockHasher: hasher,
       compressors: nodeCompressors,
-      clusterEncoder,
+      clusterEncoder: encoder,
       decompressor: nativeDecompressor(),
       scratch,
       reporter,

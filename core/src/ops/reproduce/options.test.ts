@@ -71,6 +71,24 @@ test("what a release records is what its build is given again", () => {
   });
 });
 
+test("compression is what it was, whatever kernel would choose now", () => {
+  const options = { timestamp: "1", tails: "blocks", compress: "zstd,3", cluster: 65536 };
+  const given = (more: Release["options"]) => sealOptionsOf({ ...SEALED, options: { ...options, ...more } }, "release");
+  const { compress, cluster, packing, targetKernel } = given({});
+  assert.deepEqual(
+    { compress, cluster, packing, targetKernel },
+    {
+      compress: "zstd,3",
+      cluster: 65536,
+      packing: "blocks",
+      targetKernel: "any",
+    },
+  );
+  assert.equal(given({ packing: "bytes" }).packing, "bytes");
+  assert.throws(() => given({ packing: "crates" }), { code: "bad-release" });
+  assert.throws(() => given({ cluster: "64K" }), { code: "bad-release" });
+});
+
 test("what this Ashlar would build otherwise is not built", () => {
   const refuse = (change: Partial<Release>, code: string) =>
     assert.throws(() => assertReproducible({ ...SYSTEM, ...change }, "release"), { kind: "UnsupportedError", code });

@@ -78,11 +78,12 @@ function commonOptions(release: Release, read: OptionReader) {
   };
 }
 
-/** As it was chosen then, whatever would be chosen now. */
+/** As it was chosen then, whatever would be chosen now; for which kernel is not recorded. */
 function compressionOptions(packing: unknown, read: OptionReader) {
   return {
     compress: read.text("compress"),
     cluster: read.size("cluster"),
+    targetKernel: "any",
     packing: packing === undefined ? ("blocks" as const) : read.choice("packing", ["blocks", "bytes"]),
   };
 }

@@ -54,6 +54,8 @@ test("what the kernel lacks is refused, and so is what makes no sense", async ()
   assert.equal(await chosen({ compress: "zstd" }), `zstd,3 ${64 * K}`); // content that is for no kernel in particular
   assert.equal(await chosen({ compress: "lz4" }, { "5.10.1": NO_ZSTD }), "lz4 4096");
   assert.equal(await chosen({ compress: "lz4hc,12", cluster: 8 * K, targetKernel: "6.1" }), `lz4hc,12 ${8 * K}`);
+  const recorded = { compress: "zstd,3", cluster: 64 * K, packing: "bytes", targetKernel: "any" } as const;
+  assert.equal(await chosen(recorded, { "5.10.1": NO_ZIP }), `zstd,3 ${64 * K} bytes`);
   for (const [options, kernels, code] of [
     [{ compress: "zstd" }, { "6.1.0-39-amd64": NO_ZSTD }, "kernel-lacks"],
     [{ compress: "zstd" }, { "6.12.48+deb13-amd64": NO_ZSTD }, "kernel-lacks"],

@@ -16,7 +16,7 @@ export interface CompressionOptions {
   readonly cluster?: number | undefined;
   /** How clusters of zstd stand; by default in bytes where the kernel reads that, Linux 6.15 and later. */
   readonly packing?: "blocks" | "bytes" | undefined;
-  /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read. */
+  /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read; `any` asks none. */
   readonly targetKernel?: string | undefined;
   /** Whether the root is read back and compared before it is published; by default where it is compressed. */
   readonly verify?: boolean | undefined;

@@ -39,9 +39,10 @@ export async function describeKernel({ version, config }: Pick<Kernel, "version"
 }
 
 /**
- * @param wanted `auto` (the default): the oldest kernel of the tree, undefined where it has none; else a version
+ * @param wanted `auto` (the default): the oldest kernel of the tree, undefined where it has none; `any`: undefined; else a version
  */
 export async function targetKernel(tree: Directory, wanted = "auto"): Promise<TargetKernel | undefined> {
+  if (wanted === "any") return undefined;
   if (wanted !== "auto") return { name: wanted, ...parseKernelVersion(wanted), config: undefined };
   const found = await Promise.all(listKernels(tree).map(describeKernel));
   const [oldest] = found.sort((a, b) => a.major - b.major || a.minor - b.minor);
