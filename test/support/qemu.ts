@@ -2,7 +2,7 @@
 // The facts behind the flags: TCG unless ASHLAR_KVM=1, QEMU >= 10 with two vCPUs, Debian 12's 7.2 with one (it crashes Linux 6.12 with two).
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, writeFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,6 +18,8 @@ export interface DriveOptions {
   readonly cache?: "writeback" | "none" | "unsafe"; // writeback when absent
   readonly snapshot?: boolean; // true: the file stays as it was
   readonly readOnly?: boolean;
+  /** A file that gets every write and flush of the guest in their order, as dm-log-writes has them; made empty. */
+  readonly writeLog?: string;
 }
 
 export interface BootOptions {
@@ -231,7 +233,8 @@ function driveArgs(drive: string | DriveOptions, index: number, snapshot: boolea
   const id = `drive${index}`;
   const volatile = (options.snapshot ?? snapshot) === true ? ",snapshot=on" : "";
   // discard=unmap keeps a sparse file sparse.
-  const backend = `if=none,id=${id},format=raw,cache=${cache},discard=unmap,readonly=${readOnly ? "on" : "off"}${volatile},file=${quote(file)}`;
+  const shared = `if=none,id=${id},cache=${cache},discard=unmap,readonly=${readOnly ? "on" : "off"}${volatile}`;
+  const backend = `${shared},${options.writeLog === undefined ? `format=raw,file=${quote(file)}` : logged(file, options.writeLog)}`;
   const common = `drive=${id},serial=ashlar${index},bootindex=${index},logical_block_size=${sectorSize},physical_block_size=${sectorSize}`;
   const device = {
     virtio: [`virtio-blk-pci,${common}`],
@@ -239,6 +242,14 @@ function driveArgs(drive: string | DriveOptions, index: number, snapshot: boolea
     nvme: [`nvme,${common}`],
   }[bus];
   return ["-drive", backend, ...device.flatMap((text) => ["-device", text])];
+}
+
+/** QEMU's blklogwrites over the file. */
+function logged(file: string, log: string): string {
+  writeFileSync(log, "");
+  const raw = (part: string, path: string): string =>
+    `${part}.driver=raw,${part}.file.driver=file,${part}.file.filename=${quote(path)}`;
+  return `driver=blklogwrites,${raw("file", file)},${raw("log", log)},log-sector-size=512`;
 }
 
 /** In QEMU's option lists a comma is doubled. */
