@@ -108,7 +108,6 @@ async function runSigner(
     stdio: [file.fd, "pipe", "pipe"],
     env: { ...process.env, ...environment },
   });
-  await file.close(); // the program has its own by now
   const { stdout, stderr } = child as ChildProcessByStdio<null, Readable, Readable>; // as stdio says
   let ended: "timeout" | "too-much" | undefined;
   const stop = (): void => {
@@ -133,10 +132,13 @@ async function runSigner(
   stderr.setEncoding("utf8").on("data", (text: string) => {
     complaint = (complaint + text).slice(-MAX_COMPLAINT);
   });
-  const status = await new Promise<number | null>((resolve, reject) => {
+  const closed = new Promise<number | null>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", resolve);
-  }).finally(() => {
+  });
+  // The program has a file of its own by now. Closing ours takes its time, in which the program may have ended: all that
+  // listens to it does so already.
+  const [status] = await Promise.all([closed, file.close()]).finally(() => {
     clearTimeout(timer);
     signal?.removeEventListener("abort", stop);
   });

@@ -253,3 +253,19 @@ test("an external signer: digest or message in, signature out in any of its form
   await assert.rejects(running, /enough/);
   assert.throws(() => commandSigner({ command: " ", publicKey, verifier: nodeVerifier }), { code: "no-signer" });
 });
+
+test("a signer that has ended before anybody could look", { timeout: 60_000 }, async () => {
+  const { pbkdf2 } = await import("node:crypto");
+  const publicKey = parsePublicKey(encodeUtf8(COSIGN_PUB), nodeHashes, "cosign.pub");
+  let isOver = false;
+  // The thread pool, in which files are closed, has so much to do that each program ends meanwhile.
+  const occupy = (): void => pbkdf2("", "", 300_000, 32, "sha256", () => (isOver ? undefined : occupy()));
+  for (let i = 0; i < 8; i++) occupy();
+  try {
+    const sign = (command: string) => commandSigner({ command, publicKey, verifier: nodeVerifier }).sign(MESSAGE);
+    await assert.rejects(sign("exit 3"), { code: "signer-failed" });
+    await assert.rejects(sign("echo 12345"), { code: "bad-signature", message: /\(6 bytes\)/ });
+  } finally {
+    isOver = true;
+  }
+});
