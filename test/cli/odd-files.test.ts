@@ -80,8 +80,10 @@ test("an output directory that is a file", async () => {
   assert.equal(status, 8);
 });
 
+const IDENTITY = ["--image-id", "sample", "--image-version", "1"];
+
 test("a named pipe: its writer may come later, and an interrupted run does not wait for it", async () => {
-  const waiting = startAshlar(["seal", `tar:${at("pipe")}`, "-o", at("out"), "--quiet"]);
+  const waiting = startAshlar(["seal", `tar:${at("pipe")}`, "-o", at("out"), ...IDENTITY, "--quiet"]);
   const result = ended(waiting);
   // It has opened the pipe when a writer that does not wait finds a reader.
   for (;;) {
@@ -94,7 +96,7 @@ test("a named pipe: its writer may come later, and an interrupted run does not w
   assert.equal(status, 3, stderr); // the writer brought nothing
   assertOneLine(stderr, /the archive ends at 0/);
 
-  const interrupted = startAshlar(["seal", `tar:${at("pipe")}`, "-o", at("out"), "--quiet"]);
+  const interrupted = startAshlar(["seal", `tar:${at("pipe")}`, "-o", at("out"), ...IDENTITY, "--quiet"]);
   const end = ended(interrupted);
   const writer = spawn("sh", ["-c", `exec cat - >"$1"`, "sh", at("pipe")], { stdio: ["pipe", "ignore", "ignore"] });
   writer.stdin.on("error", () => {}); // the reader goes away
@@ -105,17 +107,7 @@ test("a named pipe: its writer may come later, and an interrupted run does not w
   assert.equal((await end).status, 143);
   writer.stdin.end();
 
-  const sealing = run([
-    "seal",
-    `tar:${at("pipe")}`,
-    "-o",
-    at("piped"),
-    "--image-id",
-    "sample",
-    "--image-version",
-    "1",
-    "--quiet",
-  ]);
+  const sealing = run(["seal", `tar:${at("pipe")}`, "-o", at("piped"), ...IDENTITY, "--quiet"]);
   writeFileSync(at("archive"), tarBytes(SAMPLE_ENTRIES));
   spawn("sh", ["-c", `cat "$1" >"$2"`, "sh", at("archive"), at("pipe")]);
   const done = await sealing;
