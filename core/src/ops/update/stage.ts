@@ -221,7 +221,7 @@ async function fillSlot(
   const target: Target = { device, ...inactive.root, parameters, leaves: tree.leaves };
   const hashDevice = await hashDeviceSource(tree, release.verity);
   const count = release.verity.dataBlocks;
-  const { blockSize } = { blockSize: parameters.dataBlockSize };
+  const { dataBlockSize: blockSize } = parameters;
 
   const looking = reporter.start("looking at what is there", count * blockSize);
   const survey = await surveyTarget(target, old?.blocks ?? 0, { ...environment, onProgress: looking.advance });
