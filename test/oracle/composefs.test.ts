@@ -13,8 +13,7 @@ import { bytesSource } from "../../core/src/source/index.ts";
 import type { Directory } from "../../core/src/tree/index.ts";
 import { ashlarOk } from "../support/ashlar.ts";
 import { composefsTree } from "../support/composefs-trees.ts";
-import { type Oracle, requireOracle } from "../support/oracle.ts";
-import { findRoot } from "../support/roots.ts";
+import { type Oracle, requireOracle, requireSystem } from "../support/oracle.ts";
 
 const LONG = process.env["ASHLAR_LONG"] === "true";
 const TREES = LONG ? 5000 : 300;
@@ -127,12 +126,8 @@ test("a directory is what mkcomposefs makes of it", (t) =>
 
 test("a whole Debian system", { timeout: 600_000 }, (t) =>
   inFolder(t, async (folder, shell) => {
-    const tar = findRoot("trixie");
-    if (tar === undefined) {
-      if (process.env["CI"]) throw new Error("no trixie root; run scripts/fetch-roots trixie");
-      t.skip("no trixie root; run scripts/fetch-roots trixie");
-      return;
-    }
+    const tar = requireSystem(t, "trixie");
+    if (tar === undefined) return;
     const dump = join(folder, "dump");
     const image = join(folder, "image");
     // Hard links are kept in the dump; of a directory mkcomposefs would not see them.

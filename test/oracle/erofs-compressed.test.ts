@@ -24,8 +24,7 @@ import {
   withMount,
   writeImage,
 } from "../support/erofs-images.ts";
-import { requireOracle } from "../support/oracle.ts";
-import { findRoot } from "../support/roots.ts";
+import { requireOracle, requireSystem } from "../support/oracle.ts";
 import { treeOfTar } from "../support/tar-tree.ts";
 
 /** Bytes that compress by about a half: words over words. */
@@ -159,14 +158,10 @@ test("equal files are stored once, and what does not compress as it is", async (
 });
 
 test("a whole Debian system, from its tar", async (t) => {
-  const tar = findRoot("trixie");
   const tools = requireMount(t);
   if (tools === undefined) return;
-  if (tar === undefined) {
-    if (process.env["CI"]) throw new Error("no trixie root; run scripts/fetch-roots trixie");
-    t.skip("no trixie root; run scripts/fetch-roots trixie");
-    return;
-  }
+  const tar = requireSystem(t, "trixie");
+  if (tar === undefined) return;
   const path = join(await folder(t), "image");
   await using source = await fileSource(tar);
   const root = await treeOfTar(tar, source);

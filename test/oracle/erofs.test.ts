@@ -18,8 +18,7 @@ import {
   withMount,
   writeImage,
 } from "../support/erofs-images.ts";
-import { requireOracle } from "../support/oracle.ts";
-import { findRoot } from "../support/roots.ts";
+import { requireOracle, requireSystem } from "../support/oracle.ts";
 import { treeOfTar } from "../support/tar-tree.ts";
 
 const OPTION_SETS: readonly WriteErofsOptions[] = [
@@ -115,14 +114,10 @@ test("images of mkfs.erofs read as the kernel reads them", async (t) => {
 });
 
 test("a whole Debian system, from its tar", async (t) => {
-  const tar = findRoot("trixie");
   const tools = requireMount(t);
   if (tools === undefined) return;
-  if (tar === undefined) {
-    if (process.env["CI"]) throw new Error("no trixie root; run scripts/fetch-roots trixie");
-    t.skip("no trixie root; run scripts/fetch-roots trixie");
-    return;
-  }
+  const tar = requireSystem(t, "trixie");
+  if (tar === undefined) return;
   const path = join(await folder(t), "image");
   await using source = await fileSource(tar);
   const root = await treeOfTar(tar, source);

@@ -14,8 +14,7 @@ import { labelSystem, readSystemPolicy } from "../../core/src/ops/selinux/index.
 import { memoryScratch } from "../../core/src/source/index.ts";
 import { type Directory, getNode, type NodeType, walkTree } from "../../core/src/tree/index.ts";
 import { ashlarOk } from "../support/ashlar.ts";
-import { type Oracle, requireOracle } from "../support/oracle.ts";
-import { findRoot } from "../support/roots.ts";
+import { type Oracle, requireOracle, requireSystem } from "../support/oracle.ts";
 import { tarBytes } from "../support/tar.ts";
 
 const MODES: Readonly<Record<NodeType, string>> = {
@@ -74,12 +73,8 @@ async function textOf(root: Directory, path: string): Promise<Uint8Array> {
 
 test("every path of a Debian with its policy", (t) =>
   inFolder(t, async (folder, shell) => {
-    const tar = findRoot("selinux");
-    if (tar === undefined) {
-      if (process.env["CI"]) throw new Error("no selinux root; run scripts/fetch-roots selinux");
-      t.skip("no selinux root; run scripts/fetch-roots selinux");
-      return;
-    }
+    const tar = requireSystem(t, "selinux");
+    if (tar === undefined) return;
     const environment = {
       hashes: nodeHashes,
       scratch: memoryScratch,

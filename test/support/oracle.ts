@@ -4,7 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-import { findPeer, findRoot, IN_TOOLS, type PeerName } from "./roots.ts";
+import { findPeer, findRoot, IN_TOOLS, type PeerName, type RootName } from "./roots.ts";
 
 export interface OracleResult {
   readonly status: number | null; // null: ended by a signal
@@ -68,6 +68,16 @@ export function requireRoot(t: TestContext): boolean {
   if (process.env["CI"]) throw new Error("needs root");
   t.skip("needs root");
   return false;
+}
+
+/** The tar of a system that scripts/fetch-roots makes; missing: as for {@link requireOracle}. */
+export function requireSystem(t: TestContext, name: Exclude<RootName, "tools">): string | undefined {
+  const tar = findRoot(name);
+  if (tar !== undefined) return tar;
+  const what = `no ${name} root; run scripts/fetch-roots ${name}`;
+  if (process.env["CI"]) throw new Error(what);
+  t.skip(what);
+  return undefined;
 }
 
 /** A program of scripts/fetch-peers, at the one version that it pins; missing: as for {@link requireOracle}. */
