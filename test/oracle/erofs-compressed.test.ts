@@ -164,7 +164,7 @@ test("a whole Debian system, from its tar", async (t) => {
   if (tar === undefined) return;
   const path = join(await folder(t), "image");
   await using source = await fileSource(tar);
-  const root = await treeOfTar(tar, source);
+  const root = await treeOfTar(source);
   await using encoder = createClusterEncoder({ workers: 2 });
   await writeImage(root, path, { compression: { algorithm: "zstd", level: 3, clusterSize: 65536, encoder } });
   const seen = await withMount(tools, path, (at) => seenByKernel(tools.python, at));

@@ -120,7 +120,7 @@ test("a whole Debian system, from its tar", async (t) => {
   if (tar === undefined) return;
   const path = join(await folder(t), "image");
   await using source = await fileSource(tar);
-  const root = await treeOfTar(tar, source);
+  const root = await treeOfTar(source);
   for (const tails of ["blocks", "inline"] as const) {
     await writeImage(root, path, { tails });
     const seen = await withMount(tools, path, (at) => seenByKernel(tools.python, at));

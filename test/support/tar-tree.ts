@@ -1,8 +1,7 @@
 // A tree out of a plain tar whose contents stay there.
 import assert from "node:assert/strict";
-import { createReadStream } from "node:fs";
 import { fromUtf8 } from "../../core/src/bytes/index.ts";
-import { readTar } from "../../core/src/formats/tar/index.ts";
+import { readTarEntries } from "../../core/src/formats/tar/index.ts";
 import { type Source, sliceSource } from "../../core/src/source/index.ts";
 import {
   attributes,
@@ -15,9 +14,9 @@ import {
 } from "../../core/src/tree/index.ts";
 
 /** One plain archive: no whiteouts, every parent there; contents stay in the archive. */
-export async function treeOfTar(path: string, source: Source): Promise<Directory> {
+export async function treeOfTar(source: Source): Promise<Directory> {
   const root = directory(attributes(0o755));
-  for await (const { entry } of readTar(createReadStream(path))) {
+  for await (const entry of readTarEntries(source)) {
     const { type, mode, uid, gid, mtime, xattrs } = entry;
     const own = { mode, uid, gid, mtime, xattrs };
     const name = fromUtf8(entry.path.replace(/^\.?\/+/, "").replace(/\/$/, ""));

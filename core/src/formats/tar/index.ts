@@ -1,5 +1,5 @@
 export type { TarEntry, TarType } from "./header.ts";
-export { readTar, type TarMember } from "./members.ts";
+export { readTar, readTarEntries, type TarMember } from "./members.ts";
 export { type TarOptions, type TarParser, tarParser } from "./read.ts";
 export type { SparseSegment } from "./sparse.ts";
 export type { TarEvent } from "./steps.ts";

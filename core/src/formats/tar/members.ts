@@ -1,4 +1,5 @@
 /** An archive as an async sequence of members, for who has chunks from somewhere and wants content in turn. */
+import type { ReadOptions, Source } from "../../source/index.ts";
 import type { TarEntry } from "./header.ts";
 import { type TarOptions, tarParser } from "./read.ts";
 import type { TarEvent } from "./steps.ts";
@@ -47,4 +48,42 @@ export async function* readTar(chunks: AsyncIterable<Uint8Array>, options: TarOp
   } finally {
     await iterator.return?.();
   }
+}
+
+/** Bytes that are read behind a content that was passed over: its padding, the next header and what else a page holds. */
+const FIRST_READ = 4096;
+/** Each read that no content was passed over before has twice as many bytes as the one before it, up to this. */
+const LARGEST_READ = 64 * 1024;
+
+/**
+ * The entries of an archive that can be read anywhere, contents among them left where they are: `contentOffset` says where.
+ * Errors as {@link tarParser}, and those of the source.
+ */
+export async function* readTarEntries(
+  archive: Source,
+  { signal, ...options }: TarOptions & ReadOptions = {},
+): AsyncGenerator<TarEntry> {
+  const parser = tarParser(options);
+  const buffer = new Uint8Array(LARGEST_READ);
+  let length = FIRST_READ;
+  for (let at = 0; ; ) {
+    for (let event = parser.next(); event !== undefined; event = parser.next())
+      if (event.kind === "entry") yield event.entry;
+    if (at >= archive.size) break;
+    const skip = Math.min(parser.skippable, archive.size - at);
+    if (skip > 0) {
+      parser.skip(skip);
+      at += skip;
+      length = FIRST_READ;
+      continue;
+    }
+    signal?.throwIfAborted();
+    const chunk = buffer.subarray(0, Math.min(length, archive.size - at));
+    if (archive.readInto === undefined) chunk.set(await archive.read(at, chunk.length, { signal }));
+    else await archive.readInto(at, chunk);
+    parser.push(chunk);
+    at += chunk.length;
+    length = Math.min(2 * length, LARGEST_READ);
+  }
+  parser.end();
 }

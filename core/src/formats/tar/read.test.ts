@@ -3,8 +3,9 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type ByteString, byteString, bytesOf, concatBytes, encodeUtf8, fromUtf8 } from "../../bytes/index.ts";
 import { FormatError, isAshlarError, UnsupportedError } from "../../errors/index.ts";
+import { bytesSource, type Source, sliceSource } from "../../source/index.ts";
 import { RawGnuTail, RawHeader } from "./format.ts";
-import { readTar, type TarEntry, type TarOptions, tarParser } from "./index.ts";
+import { readTar, readTarEntries, type TarEntry, type TarOptions, tarParser } from "./index.ts";
 import { encodePaxRecord } from "./pax.ts";
 import { encodeTar, encodeTarHeader, sealHeader, TAR_END, type TarInput, tarPadding } from "./write.ts";
 
@@ -61,6 +62,32 @@ const only = (...parts: readonly Uint8Array[]): Read => {
   assert.ok(first !== undefined && rest.length === 0);
   return first;
 };
+
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+
+/** Counts the bytes that are asked of a source. */
+function countReads(counted: Source): { readonly source: Source; bytes(): number } {
+  let bytes = 0;
+  const { readInto } = counted;
+  const source: Source = {
+    size: counted.size,
+    read(offset, length) {
+      bytes += length;
+      return counted.read(offset, length);
+    },
+    ...(readInto && {
+      readInto(offset, target) {
+        bytes += target.length;
+        return readInto(offset, target);
+      },
+    }),
+  };
+  return { source, bytes: () => bytes };
+}
 
 const name = fc
   .string({ minLength: 1, maxLength: 260, unit: fc.integer({ min: 1, max: 255 }).map((c) => String.fromCharCode(c)) })
@@ -125,6 +152,27 @@ test("readTar gives content once, or skips it", async () => {
   for await (const { content } of readTar(chunks())) {
     for await (const _ of content) break; // the rest of the content is passed over
   }
+});
+
+test("readTarEntries gives the entries of an archive that can be read anywhere, and leaves large contents alone", async () => {
+  const inputs = Array.from({ length: 200 }, (_, i) => file(`file ${i}`, "x".repeat((i * i * 13) % 9000)));
+  const bytes = encodeTar([...inputs, file("large", "x".repeat(3_000_000)), file("last")]);
+  const plain = bytesSource(bytes);
+  const filling: Source = {
+    ...plain,
+    readInto: (at, target) => void target.set(bytes.subarray(at, at + target.length)),
+  };
+  const expected = read(bytes).map(({ entry }) => entry);
+  for (const archive of [plain, filling]) {
+    const counted = countReads(archive);
+    assert.deepEqual(await collect(readTarEntries(counted.source)), expected);
+    assert.ok(counted.bytes() < bytes.length - 2_990_000, `${counted.bytes()} bytes were read`);
+  }
+  for (const end of [700, bytes.length - 2000, bytes.length - 1024])
+    await assert.rejects(
+      collect(readTarEntries(sliceSource(plain, 0, end), { what: "layer 1" })),
+      failsWith("truncated"),
+    );
 });
 
 test("skip stands in for content that is not read", () => {

@@ -2,14 +2,12 @@
 import { type ByteString, fromUtf8 } from "../../bytes/index.ts";
 import { FormatError, SourceError, UnsupportedError } from "../../errors/index.ts";
 import { type ClosableSource, compressionOf, type FileTree, MAGIC_SIZE } from "../../formats/oci/index.ts";
-import { tarParser } from "../../formats/tar/index.ts";
+import { readTarEntries } from "../../formats/tar/index.ts";
 import { type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import { MAX_SYMLINKS, splitPath } from "../../tree/index.ts";
 
 /** Members of one archive; an image has a few blobs a layer at most. */
 const MAX_MEMBERS = 65536;
-/** Bytes read at once while looking for headers; blobs between them are not read. */
-const SCAN_SIZE = 64 * 1024;
 
 type Members = ReadonlyMap<ByteString, Source | { readonly linkTarget: ByteString }>;
 
@@ -72,33 +70,19 @@ async function indexArchive(archive: Source, name: string, options?: ReadOptions
       `${name}: the archive is compressed with ${compression}, expected a plain tar`,
     );
   const members = new Map<ByteString, Source | { readonly linkTarget: ByteString }>();
-  const parser = tarParser({ what: name });
-  let at = 0;
-  for (;;) {
-    for (let event = parser.next(); event !== undefined; event = parser.next()) {
-      if (event.kind !== "entry") continue;
-      const { path, type, size, contentOffset, linkTarget, segments } = event.entry;
-      const key = splitPath(path).join("/") as ByteString;
-      const target = type === "hardlink" ? members.get(splitPath(linkTarget).join("/") as ByteString) : undefined;
-      if (type === "file" && segments === undefined && contentOffset + size <= archive.size)
-        members.set(key, sliceSource(archive, contentOffset, size));
-      else if (target !== undefined) members.set(key, target);
-      else if (type === "symlink") members.set(key, { linkTarget });
-      else members.delete(key);
-      if (members.size > MAX_MEMBERS)
-        throw new FormatError("too-large", `${name}: the archive has more than ${MAX_MEMBERS} members`);
-    }
-    if (at >= archive.size) break;
-    const skip = Math.min(parser.skippable, archive.size - at);
-    if (skip > 0) {
-      parser.skip(skip);
-      at += skip;
-      continue;
-    }
-    const length = Math.min(SCAN_SIZE, archive.size - at);
-    parser.push(await archive.read(at, length, options));
-    at += length;
+  for await (const { path, type, size, contentOffset, linkTarget, segments } of readTarEntries(archive, {
+    what: name,
+    ...options,
+  })) {
+    const key = splitPath(path).join("/") as ByteString;
+    const target = type === "hardlink" ? members.get(splitPath(linkTarget).join("/") as ByteString) : undefined;
+    if (type === "file" && segments === undefined && contentOffset + size <= archive.size)
+      members.set(key, sliceSource(archive, contentOffset, size));
+    else if (target !== undefined) members.set(key, target);
+    else if (type === "symlink") members.set(key, { linkTarget });
+    else members.delete(key);
+    if (members.size > MAX_MEMBERS)
+      throw new FormatError("too-large", `${name}: the archive has more than ${MAX_MEMBERS} members`);
   }
-  parser.end();
   return members;
 }
