@@ -151,10 +151,58 @@ test("a run that is killed in any step: what runs boots again, the status says w
     await assert.rejects(run(one, { onStep }), (error) => error === killed);
     const { ashlar } = await machineStatus(one.machine);
     assert.deepEqual([ashlar.booted?.imageVersion, ashlar.staged], ["1", null], step);
+    assert.equal(ashlar.lastResult?.result, "interrupted");
+    assert.match(ashlar.lastResult.message, new RegExp(`in step ${step} of release 2`));
     assert.equal((await one.machine.boot()).version, "1", step);
     await recordBoot(one.machine);
+    assert.match((await readHistory(one.machine.records)).at(-1)?.message ?? "", new RegExp(`in step ${step} `));
+    assert.equal((await machineStatus(one.machine)).ashlar.lastResult?.result, "interrupted");
     await assertHeals(one);
+    const healed = (await machineStatus(one.machine)).ashlar;
+    assert.deepEqual([healed.lastResult?.result, healed.underway], ["staged", null]);
   }
+});
+
+test("a run that is killed over what was staged, or looking at the source: neither is told as something that it is not", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  await run(one, { mode: "download" });
+  await one.release("3");
+  const killed = new Error("killed");
+  const onStep = (now: StageStep) => {
+    if (now === "blocks") throw killed;
+  };
+  await assert.rejects(run(one, { onStep }), (error) => error === killed);
+  const { ashlar } = await machineStatus(machine);
+  assert.deepEqual([ashlar.downloaded, ashlar.staged], [null, null]);
+  const { repositories } = one.environment;
+  const open = async () => {
+    throw killed;
+  };
+  await assert.rejects(upgrade(machine, { ...one.environment, repositories: { open } }), (error) => error === killed);
+  assert.match((await machineStatus(machine)).ashlar.lastResult?.message ?? "", /in step look \(/);
+  assert.equal((await upgrade(machine, { ...one.environment, repositories })).release?.imageVersion, "3");
+  assert.deepEqual(
+    (await readHistory(machine.records)).map(({ event }) => event),
+    ["downloaded", "interrupted", "interrupted", "staged"],
+  );
+});
+
+test("while a run goes on, the status says what it does, and not that it was interrupted", async () => {
+  const one = await fleet();
+  await one.release("2");
+  const seen: unknown[] = [];
+  const onStep = async (): Promise<void> => {
+    const { underway, lastResult } = (await machineStatus(one.machine)).ashlar;
+    seen.push([underway?.verb, underway?.step, underway?.imageVersion, lastResult]);
+  };
+  await run(one, { onStep });
+  const steps = ["preflight", "invalidate", "blocks", "tree", "read-back", "label", "entry"];
+  assert.deepEqual(
+    seen,
+    steps.map((step) => ["upgrade", step, "2", null]),
+  );
 });
 
 test("an ESP that cannot be read is a problem that the status names", async () => {
@@ -222,7 +270,7 @@ test("power goes right after the new release got its name, before that was writt
   await recordBoot(machine);
   assert.deepEqual(
     (await readHistory(machine.records)).map(({ event }) => event),
-    ["booted", "confirmed"],
+    ["interrupted", "booted", "confirmed"],
   );
 });
 

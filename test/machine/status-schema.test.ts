@@ -56,6 +56,7 @@ const Release = v.strictObject({
       signatures: v.array(v.strictObject({ key: Digest, form: Text, name: v.optional(Text) })),
     }),
   ),
+  etc: v.array(Text),
 });
 
 const Outcome = v.strictObject({
@@ -114,6 +115,7 @@ const Ashlar = v.strictObject({
     }),
   ),
   freshness: v.strictObject({ lastFresh: Nullable(Time), age: Nullable(Count) }),
+  underway: Nullable(v.strictObject({ verb: Text, step: Text, at: Time, imageVersion: v.optional(Text) })),
   lastCheck: Nullable(Outcome),
   lastResult: Nullable(Outcome),
   refused: v.array(

@@ -155,6 +155,11 @@ test("a conflict in /etc is told, and refused before anything is written where t
   const report = await upgrade(machine, environment);
   assert.match(report.etc.join(), /app\.conf: changed here and in the image/);
   assert.match((await readHistory(machine.records)).at(-1)?.detail ?? "", /app\.conf/);
+  const staged = async () => (await machineStatus(machine)).ashlar.staged?.etc.join() ?? "";
+  assert.match(await staged(), /app\.conf: changed here and in the image/);
+  putNode(store.uppers.get(running)!, "motd", text("mine\n"));
+  await carryPendingEtc(machine, environment);
+  assert.match(await staged(), /app\.conf.*motd/, "what has come up since, too");
 });
 
 test("a rollback finds /etc as it was left", async () => {

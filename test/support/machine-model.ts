@@ -155,6 +155,7 @@ export async function machineModel(device: MemoryDevice): Promise<MachineModel> 
         },
       };
     },
+    isLocked: async () => holder !== undefined,
     async openDisk() {
       return {
         device: model.device,

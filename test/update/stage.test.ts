@@ -82,7 +82,7 @@ test("an update from files and one from a repository leave the same slot, and it
   for (const run of [stage.bind(undefined, v2), stageStored.bind(undefined, "2")]) {
     const device = fresh.copy();
     const steps: string[] = [];
-    const staged = await run(await machineOf(device, hashOf(v1)), { onStep: (step) => steps.push(step) });
+    const staged = await run(await machineOf(device, hashOf(v1)), { onStep: (step) => void steps.push(step) });
     assert.deepEqual([staged.change, staged.slot, staged.entry], ["slot", "b", "sample_2+3.efi"]);
     assert.deepEqual(steps, ["preflight", "invalidate", "blocks", "tree", "read-back", "label", "entry"]);
     const { kept, copied, fetched, total } = staged.blocks;

@@ -1,5 +1,11 @@
 /** What the verbs of a machine print for people. */
-import type { MachineEvent, Status, StatusRelease, UpgradeReport } from "@ashlar/core/ops/machine";
+import {
+  describeUnderway,
+  type MachineEvent,
+  type Status,
+  type StatusRelease,
+  type UpgradeReport,
+} from "@ashlar/core/ops/machine";
 import { formatBytes } from "./units.ts";
 
 const line = (name: string, text: string): string => `${name.padEnd(10)} ${text}`;
@@ -42,7 +48,8 @@ function age(seconds: number): string {
 }
 
 export function statusLines({ ashlar }: Status): string[] {
-  const { root, booted, staged, rollback, source, next, freshness, lastCheck, lastResult, firmware } = ashlar;
+  const { root, booted, staged, rollback, source, next, freshness, firmware } = ashlar;
+  const { underway, lastCheck, lastResult } = ashlar;
   if (root === null) return ["this machine does not run from a sealed root of Ashlar"];
   const isNext = (release: StatusRelease) => release.entry !== null && release.entry === next;
   const lines: string[] = [];
@@ -63,6 +70,7 @@ export function statusLines({ ashlar }: Status): string[] {
       lines.push(line(name, releaseLine(release, isNext(release))));
       const vouched = verifiedLine(release);
       if (vouched !== undefined) lines.push(line("", vouched));
+      if (name === "staged") for (const conflict of release.etc) lines.push(line("", `conflict  ${conflict}`));
     }
   if (ashlar.downloaded !== null)
     lines.push(line("downloaded", `${ashlar.downloaded.imageVersion}, at ${ashlar.downloaded.at}`));
@@ -74,8 +82,9 @@ export function statusLines({ ashlar }: Status): string[] {
           `${source.kind} ${source.reference}${freshness.age === null ? "" : `, answered ${age(freshness.age)} ago`}`,
         ),
   );
+  if (underway !== null) lines.push(line("now", `${describeUnderway(underway)}, since ${underway.at}`));
   if (lastCheck !== null) lines.push(line("looked", `${lastCheck.at}: ${lastCheck.message}`));
-  if (lastResult !== null && lastResult.at !== lastCheck?.at)
+  if (lastResult !== null && (lastResult.at !== lastCheck?.at || lastResult.message !== lastCheck.message))
     lines.push(line("last run", `${lastResult.at}: ${lastResult.verb}: ${lastResult.message}`));
   const loader = firmware.loader === null ? "" : `, ${firmware.loader}`;
   lines.push(line("firmware", `Secure Boot ${firmware.secureBoot}${loader}`));

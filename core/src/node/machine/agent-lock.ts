@@ -1,12 +1,13 @@
 /** One run of the agent at a time. The lock goes with the process, however that ends. */
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { oneLine } from "../../bytes/index.ts";
 import { SinkError } from "../../errors/index.ts";
+import { readLine } from "../block-devices.ts";
 import { writeFailure } from "../errors.ts";
-import { makeDirectories } from "../files.ts";
+import { deviceNumbers, makeDirectories } from "../files.ts";
 import { loadTakeLock } from "../native.ts";
 
 /** Bytes of the file that are shown. */
@@ -39,4 +40,15 @@ export async function lockAgent(path: string, verb: string, wait = 0): Promise<{
   } catch (error) {
     throw writeFailure(path, error);
   }
+}
+
+/** Whether somebody has the lock, as the kernel lists them (proc_locks(5)): nobody needs to be able to open the file. */
+export async function isAgentLocked(path: string): Promise<boolean> {
+  const file = await stat(path).catch(() => undefined);
+  if (file === undefined) return false;
+  const device = deviceNumbers({ rdev: file.dev }).split(":");
+  const numbers = device.map((number) => Number(number).toString(16).padStart(2, "0"));
+  const place = `${numbers.join(":")}:${file.ino}`; // as the kernel writes it
+  const locks = (await readLine("/proc/locks"))?.split("\n") ?? [];
+  return locks.some((line) => /\bFLOCK\b.* ([0-9a-f]+:[0-9a-f]+:\d+) /.exec(line)?.[1] === place);
 }

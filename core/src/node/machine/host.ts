@@ -21,7 +21,7 @@ import { type BlockMember, membersOf, useOf } from "../block-devices.ts";
 import { openDevice } from "../device.ts";
 import { readFailure } from "../errors.ts";
 import { openFile } from "../files.ts";
-import { lockAgent } from "./agent-lock.ts";
+import { isAgentLocked, lockAgent } from "./agent-lock.ts";
 import { openEsp } from "./esp.ts";
 import { openGenerations } from "./etc-generations.ts";
 import { deviceNode, diskFolderOf, readMachineFacts } from "./facts.ts";
@@ -29,6 +29,7 @@ import { recordFiles } from "./record-files.ts";
 
 const STATE_FOLDER = "/var/lib/ashlar/agent";
 const RUN_FOLDER = "/run/ashlar";
+const LOCK_FILE = join(RUN_FOLDER, "agent.lock");
 /** Bytes of the leaves of one root: 32 a block of 4096, so a root of 8 GiB. */
 const MAX_RECIPE_SIZE = 64 * 1024 * 1024;
 /** Milliseconds that systemd may take to accept an order. */
@@ -121,7 +122,8 @@ export function thisMachine(agentVersion: string): MachineHost {
       const layer = etcLayerOf(await readFile("/proc/self/mountinfo", "utf8"));
       return layer.kind === "persistent" ? openGenerations() : undefined;
     },
-    lock: (verb, wait) => lockAgent(join(RUN_FOLDER, "agent.lock"), verb, wait),
+    lock: (verb, wait) => lockAgent(LOCK_FILE, verb, wait),
+    isLocked: () => isAgentLocked(LOCK_FILE),
     async openDisk({ dataDevice }, access) {
       if (dataDevice === undefined)
         throw new UnsupportedError("not-a-machine", "the disk of the root is not to be seen");

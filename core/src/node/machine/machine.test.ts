@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { encodeUtf8 } from "../../bytes/index.ts";
 import { bytesSource } from "../../source/index.ts";
-import { lockAgent } from "./agent-lock.ts";
+import { isAgentLocked, lockAgent } from "./agent-lock.ts";
 import { parseDmAnswer } from "./device-mapper.ts";
 import { espAt } from "./esp.ts";
 import { recordFiles } from "./record-files.ts";
@@ -57,13 +58,16 @@ test("a record is no link, and not endless", async () => {
 
 test("one run at a time, and the second is told who the first is", async () => {
   const path = join(await folder(), "run", "agent.lock");
+  assert.equal(await isAgentLocked(path), false);
   const lock = await lockAgent(path, "upgrade");
+  assert.equal(await isAgentLocked(path), existsSync("/proc/locks"));
   assert.equal((await stat(path)).mode & 0o777, 0o600, "whoever can open it can keep the machine from its updates");
   await assert.rejects(lockAgent(path, "auto"), {
     code: "busy",
     message: new RegExp(`upgrade, process ${process.pid}$`),
   });
   await lock.release();
+  assert.equal(await isAgentLocked(path), false);
   await (await lockAgent(path, "auto")).release();
   assert.match(await readFile(path, "utf8"), /auto/);
 });

@@ -17,7 +17,7 @@ import {
 import type { Device, Slot, StageOptions } from "../update/index.ts";
 import type { MachineHost } from "./host.ts";
 import type { UpdatePolicy } from "./policy.ts";
-import type { KnownRelease } from "./record.ts";
+import { type KnownRelease, withEtc, withRelease } from "./record.ts";
 import { type Run, withRun } from "./run.ts";
 
 type Environment = { readonly blockHasher: BlockHasher } & ReadOptions;
@@ -95,7 +95,9 @@ export function carryPendingEtc(host: MachineHost, environment: Environment): Pr
       return undefined;
     const carrier = await etcCarrier(run, known, await run.policy(), environment);
     await carrier.beforeEntry?.();
-    return carrier.carried();
+    const carried = carrier.carried();
+    await run.save(withRelease(run.record(), withEtc(known, describeCarried(carried))));
+    return carried;
   }
 }
 

@@ -47,6 +47,8 @@ export interface MachineHost {
   generations(): Promise<GenerationStore | undefined>;
   /** Alone among all runs that change the machine. Throws SinkError `busy` with who has it. @param wait milliseconds */
   lock(verb: string, wait?: number): Promise<{ release(): Promise<void> }>;
+  /** Whether somebody has that lock now; to be seen without privileges. */
+  isLocked(): Promise<boolean>;
   openDisk(root: RunningRoot, access: "read" | "write"): Promise<MachineDisk>;
   /** Asks the system to reboot; resolves when it has taken the order. */
   reboot(): Promise<void>;

@@ -67,6 +67,7 @@ export {
   type RefusedRelease,
   type RunOutcome,
   readRecord,
+  type UnderwayRun,
   withRefused,
   withRelease,
   writeRecord,
@@ -85,6 +86,7 @@ export {
   type Window,
 } from "./schedule.ts";
 export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
+export { describeUnderway, type RunStep } from "./underway.ts";
 export { switchSource, type UpgradeOptions, type UpgradeReport, upgrade } from "./upgrade.ts";
 export { parseVerityTable, type VerityTable } from "./verity-table.ts";
 export { type MachineView, type SlotView, viewDisk } from "./view.ts";

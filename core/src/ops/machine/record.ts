@@ -15,6 +15,8 @@ export const RECORD_FILE = "record.json";
 const MAX_RELEASES = 16;
 const MAX_FAILED = 64;
 const MAX_CHANNELS = 8;
+/** Lines about /etc that are kept of a release; `ashlar etc diff` has all of them. */
+const MAX_ETC_LINES = 20;
 /** Characters of any text in it. */
 const MAX_TEXT = 4096;
 
@@ -68,6 +70,8 @@ const Release = v.object({
   signatures: v.array(Signature),
   channel: v.optional(v.object({ name: Text, id: DigestText })),
   verifiedAt: TimeText,
+  /** What machine and image disagreed on in /etc when it was staged, a line each. */
+  etc: v.optional(v.array(Text)),
 });
 
 const Pending = v.object({
@@ -100,6 +104,15 @@ const Refused = v.object({
   at: TimeText,
 });
 
+const Underway = v.object({
+  verb: Text,
+  /** What is being done: `look`, or a step of staging. */
+  step: Text,
+  /** When that began. */
+  at: TimeText,
+  imageVersion: v.optional(Text),
+});
+
 const Outcome = v.object({
   at: TimeText,
   /** Of the program: `upgrade`, `switch`, … */
@@ -114,6 +127,7 @@ const Outcome = v.object({
     "refused",
     "error",
     "rolled-back",
+    "interrupted",
   ]),
   message: Text,
   imageVersion: v.optional(Text),
@@ -130,6 +144,8 @@ const RecordSchema = v.object({
   releases: v.optional(v.array(Release), []),
   pending: v.optional(Pending),
   refused: v.optional(v.array(Refused), []),
+  /** Written before each step of a run and taken away at its end: where nobody runs, a run was killed in that step. */
+  underway: v.optional(Underway),
   /** The last look at the source, whatever came of it. */
   lastCheck: v.optional(Outcome),
   /** The last run that wanted to change something. */
@@ -142,6 +158,7 @@ export type ChosenSource = v.InferOutput<typeof Source>;
 export type KnownRelease = v.InferOutput<typeof Release>;
 export type PendingRelease = v.InferOutput<typeof Pending>;
 export type RefusedRelease = v.InferOutput<typeof Refused>;
+export type UnderwayRun = v.InferOutput<typeof Underway>;
 export type RunOutcome = v.InferOutput<typeof Outcome>;
 export interface AgentRecord extends Omit<v.InferOutput<typeof RecordSchema>, "channels" | "schema"> {
   /** By reference. */
@@ -204,6 +221,13 @@ export async function writeRecord(store: RecordStore, record: AgentRecord): Prom
 export function withRelease(record: AgentRecord, release: KnownRelease): AgentRecord {
   const others = record.releases.filter(({ manifest }) => manifest !== release.manifest);
   return { ...record, releases: [...others, release] };
+}
+
+/** @param lines what machine and image disagree on in /etc */
+export function withEtc({ etc: _, ...release }: KnownRelease, lines: readonly string[]): KnownRelease {
+  const kept = lines.slice(0, MAX_ETC_LINES).map((line) => line.slice(0, MAX_TEXT));
+  const more = lines.length - kept.length;
+  return lines.length === 0 ? release : { ...release, etc: more === 0 ? kept : [...kept, `and ${more} more`] };
 }
 
 export function withRefused(record: AgentRecord, refused: RefusedRelease): AgentRecord {

@@ -8,6 +8,7 @@ import { settle } from "./outcome.ts";
 import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
 import { type AgentRecord, RECORD_FILE, type RunOutcome, readRecord, writeRecord } from "./record.ts";
 import { saveView } from "./saved-view.ts";
+import { type RunStep, settleInterrupted } from "./underway.ts";
 import { assertMachine, type MachineView, viewDisk } from "./view.ts";
 
 export interface Run {
@@ -29,6 +30,8 @@ export interface Run {
   readonly now: number;
   /** What is remembered now. */
   record(): AgentRecord;
+  /** Remembers what is done from now on, for the case that this run is killed. @param record as it is to be from now on */
+  begin(step: RunStep, imageVersion?: string, record?: AgentRecord): Promise<void>;
   /** Remembers it, and then tells what happened. */
   save(record: AgentRecord, ...events: readonly Omit<MachineEvent, "at">[]): Promise<void>;
 }
@@ -66,6 +69,8 @@ export async function withRun<T>(
         try {
           for (const name of esp?.mended ?? [])
             await memory.save(memory.record(), { event: "mended", message: `the ESP was mended: ${name}` });
+          const stopped = settleInterrupted(memory.record(), at);
+          if (stopped.events.length > 0) await memory.save(stopped.record, ...stopped.events);
           const settled = settle(memory.record(), view, at);
           if (settled.record !== memory.record()) await memory.save(settled.record, ...settled.events);
           const pair = runningSlot(slots, root.rootHash);
@@ -73,7 +78,12 @@ export async function withRun<T>(
             const files = await host.policyFiles();
             return readPolicyFiles(files.sealed, files.local);
           };
-          const state = { disk, slots, pair, esp, view, settled: settled.events };
+          const begin: Run["begin"] = (step, imageVersion, record = memory.record()) => {
+            const release = imageVersion === undefined ? {} : { imageVersion };
+            const since = timeText(believedTime(host.clock(), facts));
+            return memory.save({ ...record, underway: { verb, step, at: since, ...release } });
+          };
+          const state = { begin, disk, slots, pair, esp, view, settled: settled.events };
           return await work({ host, facts, policy, now, ...state, ...memory });
         } finally {
           await esp?.close();
@@ -120,9 +130,10 @@ async function rememberFailure({ record, save }: Memory, verb: string, at: strin
   const outcome: RunOutcome = { at, verb, result: "error", message, code };
   const isNew = before?.result !== "error" || before.message !== message;
   const looks = LOOKING.includes(verb) ? { lastCheck: outcome } : {};
+  const { underway: _, ...ended } = record();
   try {
     await save(
-      { ...record(), ...looks, lastResult: outcome },
+      { ...ended, ...looks, lastResult: outcome },
       ...(isNew ? [{ event: "error", message: `${verb}: ${message}` }] : []),
     );
   } catch (second) {

@@ -9,8 +9,16 @@ import { type TrackedSource, trackedSource } from "./find.ts";
 import type { MachineHost } from "./host.ts";
 import { entryOf } from "./outcome.ts";
 import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
-import { type AgentRecord, type KnownRelease, type RefusedRelease, type RunOutcome, readRecord } from "./record.ts";
+import {
+  type AgentRecord,
+  type KnownRelease,
+  type RefusedRelease,
+  type RunOutcome,
+  readRecord,
+  type UnderwayRun,
+} from "./record.ts";
 import { readSavedView } from "./saved-view.ts";
+import { settleInterrupted } from "./underway.ts";
 import { type EntryView, type MachineView, type Problem, runningEntry, type SlotView, viewDisk } from "./view.ts";
 
 export const STATUS_SCHEMA = "ashlar.status/v1";
@@ -59,6 +67,8 @@ export interface StatusRelease {
     readonly channel: string | null;
     readonly signatures: readonly { readonly key: string; readonly form: string; readonly name?: string | undefined }[];
   } | null;
+  /** What machine and image disagreed on in /etc when it was staged, a line each; decided as the policy says. */
+  readonly etc: readonly string[];
 }
 
 export interface AshlarStatus {
@@ -96,7 +106,10 @@ export interface AshlarStatus {
     /** Seconds since then. */
     readonly age: number | null;
   };
+  /** A run that changes the machine just now. */
+  readonly underway: UnderwayRun | null;
   readonly lastCheck: RunOutcome | null;
+  /** `interrupted` where the last run was killed. */
   readonly lastResult: RunOutcome | null;
   readonly refused: readonly RefusedRelease[];
   readonly problems: readonly Problem[];
@@ -135,7 +148,8 @@ export async function machineStatus(host: MachineHost): Promise<Status> {
     problems.push({ code: "policy", message: error.message });
   }
   const { view, seen } = await look(host, facts, problems);
-  return describeStatus({ facts, view, seen, record, policy, problems, now });
+  const isBusy = record.underway !== undefined && (await host.isLocked());
+  return describeStatus({ facts, view, seen, record, isBusy, policy, problems, now });
 }
 
 async function look(
@@ -169,6 +183,8 @@ export interface StatusFacts {
   readonly view: MachineView | undefined;
   readonly seen: string;
   readonly record: AgentRecord;
+  /** Whether somebody changes the machine now. */
+  readonly isBusy: boolean;
   /** Undefined where it cannot be read. */
   readonly policy: UpdatePolicy | undefined;
   readonly problems: readonly Problem[];
@@ -177,7 +193,10 @@ export interface StatusFacts {
 }
 
 /** Pure: what the facts mean. */
-export function describeStatus({ facts, view, seen, record, policy, problems, now }: StatusFacts): Status {
+export function describeStatus(found: StatusFacts): Status {
+  const { facts, view, seen, policy, problems, now } = found;
+  const { underway } = found.record;
+  const record = found.isBusy ? found.record : settleInterrupted(found.record, "").record;
   const root = view?.facts.root ?? facts.root;
   const source = policy === undefined ? undefined : trackedSource(policy, record);
   const signature = signatureRule(policy);
@@ -241,6 +260,7 @@ export function describeStatus({ facts, view, seen, record, policy, problems, no
         age:
           record.lastFresh === undefined ? null : Math.max(0, Math.floor((now - Date.parse(record.lastFresh)) / 1000)),
       },
+      underway: (found.isBusy ? underway : undefined) ?? null,
       lastCheck: record.lastCheck ?? null,
       lastResult: record.lastResult ?? null,
       refused: record.refused,
@@ -351,6 +371,7 @@ function statusRelease(
     manifest: known?.manifest ?? null,
     reference: known?.reference ?? null,
     verified: verifiedOf(known),
+    etc: known?.etc ?? [],
   };
 }
 

@@ -6,7 +6,6 @@ import {
   parseEntryName,
   type Staged,
   type StageOptions,
-  type StageStep,
   stageRelease,
   storedContent,
 } from "../update/index.ts";
@@ -30,6 +29,7 @@ import {
   type KnownRelease,
   type PendingRelease,
   type RunOutcome,
+  withEtc,
   withRelease,
 } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
@@ -40,8 +40,8 @@ export interface UpgradeOptions {
   readonly mode?: "check" | "download" | "stage" | undefined;
   /** Also a release that failed here, or that somebody went back from. */
   readonly force?: boolean | undefined;
-  /** Called when a step of staging begins. */
-  readonly onStep?: ((step: StageStep) => void) | undefined;
+  /** Called before a step of staging begins, and waited for. */
+  readonly onStep?: StageOptions["onStep"];
 }
 
 export interface UpgradeReport {
@@ -115,6 +115,7 @@ async function follow(
     installed: runningRelease(facts, run.view, run.record()),
     now: run.now,
   };
+  await run.begin("look");
   return withFinding(source, facts, policy, run.record(), environment, finding, async (found) => {
     await run.save(lookedAt(run.record(), source, found, run.now));
     const { finding: result } = found;
@@ -124,7 +125,8 @@ async function follow(
         : nothingToDo(run, source, result);
     const outcome = outcomeOf(report, verb, run.now);
     const isChange = options.mode !== "check" && chosen !== undefined;
-    const record = { ...run.record(), ...(isChange ? { source: chosen } : {}) };
+    const { underway: _, ...ended } = run.record();
+    const record = { ...ended, ...(isChange ? { source: chosen } : {}) };
     await run.save(
       options.mode === "check"
         ? { ...record, lastCheck: outcome }
@@ -205,7 +207,8 @@ async function bring(
   const beforeEntry = async (): Promise<void> => {
     await carrier.beforeEntry?.();
     // Before it can boot: what was staged is known of even if power goes before the rest is written down.
-    if (!hold) await run.save({ ...withRelease(run.record(), known), pending: pendingOf(run, known, "staged") });
+    const agreed = withEtc(known, describeCarried(carrier.carried()));
+    if (!hold) await run.save({ ...withRelease(run.record(), agreed), pending: pendingOf(run, known, "staged") });
   };
   const hooks = { onStep, hold, beforeEntry, onRoot: carrier.onRoot };
   const staged = await stage(run, candidate, environment, hooks);
@@ -259,18 +262,15 @@ async function stage(
   { onStep, ...options }: StageOptions,
 ): Promise<Staged> {
   const machine = await updatedMachine(run);
-  let isInvalid = false;
   const staged = await stageRelease(storedContent(stored, environment), machine, environment, {
     ...options,
     recipes: await readRecipes(run, findRunningRecipe),
-    onStep(step) {
-      isInvalid ||= step === "invalidate";
-      onStep?.(step);
+    async onStep(step) {
+      const record = run.record();
+      // What was staged before is gone from the slot, whatever comes then.
+      await run.begin(step, known.imageVersion, step === "invalidate" ? { ...record, pending: undefined } : record);
+      await onStep?.(step);
     },
-  }).catch(async (error: unknown) => {
-    // What was staged before is gone from the slot, whatever came then.
-    if (isInvalid) await run.save({ ...run.record(), pending: undefined });
-    throw error;
   });
   if (staged.recipe !== undefined) await run.host.recipes.write(known.rootHash, staged.recipe).catch(noneForOurs);
   return staged;
@@ -322,7 +322,7 @@ async function remember(run: Run, { known }: Candidate, staged: Staged, etc: rea
   const contested = etc.length === 0 ? "" : `; ${etc.length} conflicts in /etc`;
   const what = staged.rootHash === run.facts.root?.rootHash ? "its UKI alone, in" : "in";
   await run.save(
-    { ...withRelease(run.record(), withEntry(known, staged)), pending },
+    { ...withRelease(run.record(), withEtc(withEntry(known, staged), etc)), pending },
     {
       event: staged.held ? "downloaded" : "staged",
       message: `release ${imageVersion} is ${staged.held ? "on the disk" : "staged"}, ${what} slot ${staged.slot}${contested}`,

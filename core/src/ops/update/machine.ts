@@ -34,8 +34,8 @@ export interface StageOptions {
   readonly onRoot?: ((root: Source) => Promise<void>) | undefined;
   /** Called once the slot holds the root, and before the UKI gets a name that is started. What it throws ends the run. */
   readonly beforeEntry?: (() => Promise<void>) | undefined;
-  /** Called when a step begins. What is not needed is left out. */
-  readonly onStep?: ((step: StageStep) => void) | undefined;
+  /** Called before a step begins, and waited for. What is not needed is left out. */
+  readonly onStep?: ((step: StageStep) => void | Promise<void>) | undefined;
 }
 
 export interface Staged {

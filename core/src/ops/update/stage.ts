@@ -54,7 +54,7 @@ export async function stageRelease(
   environment: ContentEnvironment,
   options: StageOptions = {},
 ): Promise<Staged> {
-  options.onStep?.("preflight");
+  await options.onStep?.("preflight");
   const stage = await prepare(content, machine, environment, options);
   const { system, slots, isRunning } = stage;
   const filled = isRunning ? undefined : await fillSlot(stage, content, machine, environment, options);
@@ -241,22 +241,22 @@ async function fillSlot(
   }
   let fetched = 0;
   if (!isWhole) {
-    onStep?.("invalidate");
+    await onStep?.("invalidate");
     await removeEntries(esp, obsolete, machine.running, { signal });
     await markFree(device, inactive, architecture, system.imageId, environment.hashes);
 
-    onStep?.("blocks");
+    await onStep?.("blocks");
     await copyLocalBlocks(survey, target, source, environment);
     fetched = await content.fillRoot(tree, survey.there, {
       writeAt: (offset, bytes) => device.writeAt(target.start + offset, bytes),
     });
-    onStep?.("tree");
+    await onStep?.("tree");
     await bringTo(device, inactive.verity.start, hashDevice, { signal });
     await device.flush();
 
-    onStep?.("read-back");
+    await onStep?.("read-back");
     await readBack(target, inactive, hashDevice, environment);
-    onStep?.("label");
+    await onStep?.("label");
   }
   await markFilled(device, inactive, architecture, system);
   const kept = survey.kept * blockSize;
@@ -330,7 +330,8 @@ async function stageEntry(
   );
   const { wanted, before, after } = planOrder({ ...stage, found, present, obsolete }, machine, options);
   const leftover = (await leftovers(esp, system.uki)).map(({ name }) => name);
-  if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0) options.onStep?.("entry");
+  if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0)
+    await options.onStep?.("entry");
   await removeEntries(esp, [...obsolete, ...leftover], machine.running, environment);
   const fetched = present === undefined ? await writeUki(content, system, esp, environment) : 0;
   if (options.hold === true && present?.name !== wanted.name)
