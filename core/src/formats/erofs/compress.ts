@@ -8,7 +8,7 @@ import type { Hashes } from "../../hash/index.ts";
 import type { BlockWriter } from "./blocks.ts";
 import { algorithmNumber } from "./compress-features.ts";
 import { type Extent, type Extents, fitsOneBlock, type StoreOptions } from "./data.ts";
-import type { InodeTable } from "./inodes.ts";
+import type { InodeTable, PlannedInode } from "./inodes.ts";
 import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
 export interface Compression {
@@ -60,7 +60,11 @@ interface Batch {
 interface OpenFile {
   readonly startBlock: number;
   readonly clusters: number[];
+  /** Nothing of it is compressed so far. */
+  isPlain: boolean;
 }
+
+const openFile = (startBlock: number): OpenFile => ({ startBlock, clusters: [], isPlain: true });
 
 /**
  * Writes every file's blocks from the writer's position on and tells where they are. A file that another one equals is
@@ -71,7 +75,7 @@ export async function storeCompressed(
   writer: BlockWriter,
   options: CompressOptions,
 ): Promise<Extents> {
-  const { blockSize, signal, onStored, hashes } = options;
+  const { blockSize, tails, signal, onStored, hashes } = options;
   const { encoder, clusterSize, algorithm, level, packing = "blocks" } = options.compression;
   const encoding = { algorithm, level, blockSize, packing, clusterSize };
   const unit = packing === "blocks" ? blockSize : 1; // bytes
@@ -103,9 +107,10 @@ export async function storeCompressed(
     let at = 0; // bytes of blocks
     let cluster = 0; // numbers
     for (const piece of pieces) {
-      open = piece.isFirst || open === undefined ? { startBlock: writer.position / blockSize, clusters: [] } : open;
+      open = piece.isFirst || open === undefined ? openFile(writer.position / blockSize) : open;
+      let stored: Uint8Array;
       if (!piece.isEncoded) {
-        await writer.append(slot.input.subarray(piece.at, piece.at + alignUp(piece.size, blockSize)));
+        stored = slot.input.subarray(piece.at, piece.at + alignUp(piece.size, blockSize));
         for (let left = piece.size; left > 0; left -= blockSize)
           open.clusters.push(Math.min(left, blockSize), 2 * (blockSize / unit));
       } else {
@@ -114,22 +119,36 @@ export async function storeCompressed(
           open.clusters.push(made[cluster]!, made[cluster + 1]!); // the encoder's clusters add up to its pieces
           content += made[cluster]!;
           at += (made[cluster + 1]! >>> 1) * unit;
+          open.isPlain &&= (made[cluster + 1]! & 1) === 0;
         }
-        await writer.append(bytes.subarray(start, at));
+        stored = bytes.subarray(start, at);
       }
+      const tailSize = piece.isLast && open.isPlain ? inlineTail(piece.file) : 0;
+      await writer.append(tailSize === 0 ? stored : stored.subarray(0, piece.size - tailSize));
       if (piece.isLast) {
         await writer.zerosUpTo(alignUp(writer.position, blockSize));
-        extents[piece.file] = closeFile(open, options);
+        const isEmpty = writer.position === open.startBlock * blockSize;
+        if (tailSize === 0) extents[piece.file] = closeFile(open, options);
+        else extents[piece.file] = { kind: "inline", startBlock: isEmpty ? 0 : open.startBlock, tailSize };
       }
-      onStored?.(piece.size);
+      onStored?.(piece.size - tailSize);
     }
     slot.release();
+  }
+
+  /** Bytes of a file that is stored as it is that stand behind its inode. */
+  function inlineTail(file: number): number {
+    const inode = table.inodes[file]!; // a file is an index of the table
+    const tailSize = contentSize(inode) % blockSize;
+    return tails === "inline" && fitsOneBlock(inode, tailSize, blockSize) ? tailSize : 0;
   }
 
   /** Whether the file was stored already. `content` is all of it. */
   function isKnown(file: number, content: Uint8Array): boolean {
     if (sizes.get(content.length)! < 2) return false; // every size is counted
-    const key = `${content.length}:${toHex(hashes.hash("sha256", content))}`;
+    const { headSize } = table.inodes[file]!; // a file is an index of the table
+    const room = tails === "inline" ? headSize : 0; // a tail that has room behind one inode may have none behind another
+    const key = `${content.length}:${room}:${toHex(hashes.hash("sha256", content))}`;
     const first = known.get(key);
     if (first === undefined) known.set(key, file);
     else same.set(file, first);
@@ -147,10 +166,7 @@ export async function storeCompressed(
     if (bytes !== undefined) target.set(bytes);
     else await fillFrom(read, target, 0);
     if (at + length < piece.size) continue;
-    if (piece.isFirst && piece.isLast && isKnown(piece.file, slot.input.subarray(used, used + piece.size))) {
-      onStored?.(piece.size);
-      continue;
-    }
+    if (piece.isFirst && piece.isLast && isKnown(piece.file, slot.input.subarray(used, used + piece.size))) continue;
     const end = used + alignUp(piece.size, blockSize);
     slot.input.fill(0, used + piece.size, end);
     pieces.push({ ...piece, at: used });
@@ -158,8 +174,16 @@ export async function storeCompressed(
   }
   submit();
   while (queue.length > 0) await writeOldest();
-  for (const [file, first] of same) extents[file] = extents[first];
+  for (const [file, first] of same) {
+    const extent = extents[first];
+    extents[file] = extent;
+    onStored?.(contentSize(table.inodes[file]!) - (extent?.kind === "inline" ? extent.tailSize : 0)); // an index of the table
+  }
   return extents;
+}
+
+function contentSize({ node }: PlannedInode): number {
+  return node.type === "file" ? node.content.size : 0;
 }
 
 /** Files by size: only where two have one can they be equal. */
@@ -170,16 +194,12 @@ function countSizes(table: InodeTable): ReadonlyMap<number, number> {
   return counts;
 }
 
-/** Clusters that are all plain whole blocks lie as an uncompressed file does. */
-function closeFile({ startBlock, clusters }: OpenFile, { blockSize, compression }: CompressOptions): Extent {
+/** Clusters that are all plain lie as an uncompressed file does. */
+function closeFile({ startBlock, clusters, isPlain }: OpenFile, { blockSize, compression }: CompressOptions): Extent {
   const { packing = "blocks" } = compression;
-  let stored = 0;
-  let isPlain = true;
-  for (let i = 0; i < clusters.length; i += 2) {
-    stored += clusters[i + 1]! >>> 1; // pairs
-    isPlain &&= (clusters[i + 1]! & 1) === 0;
-  }
   if (isPlain) return { kind: "plain", startBlock };
+  let stored = 0;
+  for (let i = 1; i < clusters.length; i += 2) stored += clusters[i]! >>> 1; // pairs
   return {
     kind: "compressed",
     startBlock,

@@ -37,7 +37,8 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
   const { table, blockSize, places } = plan;
   const metaStart = plan.metaBlock * blockSize;
   const tails = readAhead(tailReads(plan), { signal: options.signal });
-  for (const [i, place] of places.entries()) {
+  for (const i of plan.order) {
+    const place = places[i]!; // the order has indexes of places
     const inode = table.inodes[i]!; // same length
     await writer.zerosUpTo(metaStart + place.nid * INODE_SLOT_SIZE);
     await writer.append(encodeInode(plan, i));
@@ -71,8 +72,9 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
   await writer.zerosUpTo(plan.blockCount * blockSize);
 }
 
-function* tailReads({ table, places }: MetadataPlan): Generator<PlannedRead> {
-  for (const [i, { inlineSize, size }] of places.entries()) {
+function* tailReads({ table, places, order }: MetadataPlan): Generator<PlannedRead> {
+  for (const i of order) {
+    const { inlineSize, size } = places[i]!; // the order has indexes of places
     const { node, path } = table.inodes[i]!; // same length
     if (node.type === "file" && inlineSize > 0)
       yield { source: node.content, path, offset: size - inlineSize, length: inlineSize, isLast: true };

@@ -1,11 +1,11 @@
 /** Third step of writing: fixes every offset of the metadata. Pure. */
-import { alignUp } from "../../bytes/index.ts";
 import { UnsupportedError } from "../../errors/index.ts";
 import { type CompressedExtent, mapSize } from "./compress-map.ts";
 import { type Extents, fitsOneBlock } from "./data.ts";
 import { type DirectoryLayout, layOutDirectory } from "./directories.ts";
 import { type DataLayout, INODE_SLOT_SIZE } from "./format.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
+import { fillingPlacer, orderedPlacer, type Unit } from "./place.ts";
 
 /** Where one inode stands and what stands behind it. */
 export interface InodePlace {
@@ -30,6 +30,8 @@ export interface MetadataPlan {
   readonly metaBlock: number;
   /** By index of the inode table. */
   readonly places: readonly InodePlace[];
+  /** All indexes of the inode table, in order of nids. */
+  readonly order: readonly number[];
   /** Inodes whose own data (directories, long links) stands in blocks behind the inodes, in order of these blocks. */
   readonly outOfLine: readonly number[];
   /** Block where the shared xattrs start; 0 where there are none. */
@@ -43,33 +45,37 @@ const ROOT_NID = 1;
 
 const MAX_BLOCKS = 0xfffffffe; // block addresses have 32 bits, and the last one means a hole
 
+export interface PlanOptions {
+  /** First block behind the data. */
+  readonly metaBlock: number;
+  /** Bytes. */
+  readonly blockSize: number;
+  /** Whether inodes fill what is left at the ends of blocks, out of canonical order. */
+  readonly fillsBlocks?: boolean | undefined;
+}
+
 /**
  * Places inodes in canonical order, then directory blocks that are not inline, then shared xattrs.
  * Throws UnsupportedError `image-too-large` past 2^32 blocks.
- *
- * @param metaBlock first block behind the data
  */
 export function planMetadata(
   table: InodeTable,
   extents: Extents,
-  { metaBlock, blockSize }: { readonly metaBlock: number; readonly blockSize: number },
+  { metaBlock, blockSize, fillsBlocks = false }: PlanOptions,
 ): MetadataPlan {
   const shapes = table.inodes.map((inode, i) => shapeOf(inode, extents[i], blockSize));
   const slots: number[] = [];
-  let cursor = ROOT_NID * INODE_SLOT_SIZE; // bytes from the metadata's start
+  const placer = (fillsBlocks ? fillingPlacer : orderedPlacer)(ROOT_NID * INODE_SLOT_SIZE, blockSize);
   for (const [i, shape] of shapes.entries()) {
     const inode = table.inodes[i]!; // same length
-    let at = placeInline(cursor, inode, shape.inlineSize, blockSize);
-    if (shape.directory !== undefined && at - cursor > blockSize - shape.inlineSize) {
+    if (shape.directory !== undefined && placer.skips(unitOf(inode, shape)) > blockSize - shape.inlineSize) {
       // Padding up to the next block would waste more than a block of its own does.
       shape.blocks++;
       shape.inlineSize = 0;
-      at = placeInline(cursor, inode, 0, blockSize);
     }
-    slots.push(at / INODE_SLOT_SIZE);
-    cursor = at + inode.headSize + shape.inlineSize + shape.mapSize;
+    slots.push(placer.place(unitOf(inode, shape)) / INODE_SLOT_SIZE);
   }
-  let block = metaBlock + Math.ceil(cursor / blockSize);
+  let block = metaBlock + Math.ceil(placer.end / blockSize);
   const outOfLine: number[] = [];
   const places = shapes.map((shape, i): InodePlace => {
     let { startBlock } = shape;
@@ -89,7 +95,8 @@ export function planMetadata(
       expected: MAX_BLOCKS,
       actual: blockCount,
     });
-  return { table, blockSize, metaBlock, places, outOfLine, xattrBlock, blockCount };
+  const order = [...slots.keys()].sort((a, b) => slots[a]! - slots[b]!); // indexes of slots
+  return { table, blockSize, metaBlock, places, order, outOfLine, xattrBlock, blockCount };
 }
 
 interface Shape {
@@ -143,19 +150,9 @@ function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number
   return { size: 0, inlineSize: 0, blocks: 0, startBlock: 0, directory: undefined, ...NO_MAP };
 }
 
-/**
- * First slot at or after `cursor` where the inline data crosses no block boundary. A symlink must not cross one with
- * its inode and xattrs either: kernels before 6.12 take that for corruption (erofs_fill_symlink).
- */
-function placeInline(cursor: number, inode: PlannedInode, inlineSize: number, blockSize: number): number {
-  const at = alignUp(cursor, INODE_SLOT_SIZE);
-  if (inlineSize === 0) return at;
-  const inlineStart = at + inode.headSize;
-  const from = inode.node.type === "symlink" ? at : inlineStart;
-  if (Math.floor(from / blockSize) === Math.floor((inlineStart + inlineSize - 1) / blockSize)) return at;
-  if (inode.node.type === "symlink") return alignUp(at, blockSize);
-  // Inode and xattrs may stay in this block where the inline data then starts right behind the boundary.
-  const moved = alignUp(alignUp(inlineStart, blockSize) - inode.headSize, INODE_SLOT_SIZE);
-  const start = (moved + inode.headSize) % blockSize;
-  return start + inlineSize <= blockSize ? moved : alignUp(at, blockSize);
+/** A symlink must not share two blocks with its inode: kernels before 6.12 take that for corruption (erofs_fill_symlink). */
+function unitOf({ node, headSize }: PlannedInode, { inlineSize, mapSize }: Shape): Unit {
+  const size = headSize + mapSize + inlineSize;
+  if (inlineSize === 0) return { size, wholeFrom: undefined };
+  return { size, wholeFrom: node.type === "symlink" ? 0 : headSize + mapSize };
 }

@@ -107,7 +107,8 @@ export async function writeErofs(
     stored && found !== undefined ? stored.writer : blockWriter(observed, headSize(blockSize), { blockSize, signal });
   const extents = await store();
   const features = compression && featuresOf(compression, blockSize);
-  const plan = planMetadata(table, extents, { metaBlock: writer.position / blockSize, blockSize });
+  const metaBlock = writer.position / blockSize;
+  const plan = planMetadata(table, extents, { metaBlock, blockSize, fillsBlocks: tails === "inline" });
   await emitMetadata(plan, writer, { signal, onStored });
   await writer.finish();
 
