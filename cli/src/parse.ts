@@ -39,13 +39,20 @@ export function parseRetryTimes(text: string): number {
   return count;
 }
 
-/** Hexadecimal, or `-` for an empty salt, as veritysetup takes it. */
+/** Seconds. */
+export function parseRootTimeout(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+$/.test(text) || seconds < 10 || seconds > 3600) throw new Error(`not 10 to 3600 seconds: ${text}`);
+  return seconds;
+}
+
 export function parseNid(text: string): number {
   const nid = Number(text);
   if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(nid)) throw new Error(`not an inode number: ${text}`);
   return nid;
 }
 
+/** Hexadecimal, or `-` for an empty salt, as veritysetup takes it. */
 export function parseSalt(text: string): string {
   if (text === "-") return "";
   if (!/^([0-9a-fA-F]{2}){1,256}$/.test(text)) throw new Error(`not a salt of 1 to 256 bytes in hexadecimal: ${text}`);

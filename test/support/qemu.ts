@@ -235,7 +235,8 @@ function driveArgs(drive: string | DriveOptions, index: number, snapshot: boolea
   // discard=unmap keeps a sparse file sparse.
   const shared = `if=none,id=${id},cache=${cache},discard=unmap,readonly=${readOnly ? "on" : "off"}${volatile}`;
   const backend = `${shared},${options.writeLog === undefined ? `format=raw,file=${quote(file)}` : logged(file, options.writeLog)}`;
-  const common = `drive=${id},serial=ashlar${index},bootindex=${index},logical_block_size=${sectorSize},physical_block_size=${sectorSize}`;
+  // A kernel that is started directly has the boot index 0.
+  const common = `drive=${id},serial=ashlar${index},bootindex=${index + 1},logical_block_size=${sectorSize},physical_block_size=${sectorSize}`;
   const device = {
     virtio: [`virtio-blk-pci,${common}`],
     scsi: [`virtio-scsi-pci,id=bus${index}`, `scsi-hd,bus=bus${index}.0,${common}`],

@@ -1,5 +1,5 @@
 import { buildCommand } from "@stricli/core";
-import { parseKernelArgument } from "../parse.ts";
+import { parseKernelArgument, parseRootTimeout } from "../parse.ts";
 import {
   type InputFlags,
   inputFlags,
@@ -19,6 +19,7 @@ export interface BuildFlags extends InputFlags, SourceTrustFlags {
   readonly agent?: string | undefined;
   readonly karg?: readonly string[] | undefined;
   readonly etc: "persistent" | "transient";
+  readonly rootTimeout?: number | undefined;
   readonly espSize?: number | undefined;
   readonly slotSize?: number | undefined;
   readonly varSize?: number | undefined;
@@ -50,6 +51,13 @@ export const buildDiskCommand = buildCommand({
         values: ["persistent", "transient"],
         brief: "Whether changes to /etc survive a reboot",
         default: "persistent",
+      },
+      rootTimeout: {
+        kind: "parsed",
+        parse: parseRootTimeout,
+        brief: "Seconds that the initrd waits for the root's disk before the machine reboots (default: 90)",
+        placeholder: "SECONDS",
+        optional: true,
       },
       espSize: sizeFlag("EFI system partition (default: 1G, room for three kernels)"),
       slotSize: sizeFlag("Root partition of each of the two slots (default: twice the root, at least 2G)"),

@@ -29,7 +29,7 @@ import { type BootFiles, findBootFiles } from "./boot-files.ts";
 import { type DiskInput, layoutDisk } from "./disk.ts";
 import { composeEsp } from "./esp.ts";
 import { type GeometryOptions, planGeometry } from "./geometry.ts";
-import { assembleInitrd } from "./initrd/index.ts";
+import { assembleInitrd, ROOT_TIMEOUT } from "./initrd/index.ts";
 import { composeCommandLine, readKargs } from "./kargs.ts";
 import { findKernel, type Kernel } from "./kernel.ts";
 import { normalise, readOsRelease } from "./normalise.ts";
@@ -61,6 +61,8 @@ export interface BuildOptions extends GeometryOptions, CompressionOptions {
   readonly kernel?: string | undefined;
   readonly kargs?: readonly string[];
   readonly etc: "persistent" | "transient";
+  /** Seconds in which the devices of the root must appear; default 90. */
+  readonly rootTimeout?: number | undefined;
   readonly tails: "blocks" | "inline";
   /** Default `policy`. */
   readonly selinux?: LabelMode | undefined;
@@ -116,6 +118,7 @@ async function decide(input: SystemInput, options: BuildOptions, environment: En
     kernelVersion: kernel.version,
     kernelConfig,
     etc: options.etc,
+    rootTimeout: options.rootTimeout,
     compressors: environment.compressors,
   });
   task.advance(initrd.length);
@@ -260,6 +263,7 @@ export async function buildSystem(
     options: {
       timestamp: formatTime(decided.clamp),
       etc: options.etc,
+      rootTimeout: options.rootTimeout ?? ROOT_TIMEOUT,
       tails: options.tails,
       ...recordCompression(compression),
       ...(decided.selinux === "none" ? {} : { selinux: decided.selinux }),

@@ -75,6 +75,7 @@ export const ReleaseSchema = v.object({
 export const BUILD_OPTIONS = [
   "timestamp",
   "etc",
+  "rootTimeout",
   "tails",
   "compress",
   "cluster",

@@ -30,6 +30,7 @@ const SYSTEM: Release = {
   options: {
     timestamp: "-5",
     etc: "transient",
+    rootTimeout: 45,
     tails: "blocks",
     selinux: "targeted",
     kargs: ["a", "b=c"],
@@ -64,6 +65,7 @@ test("what a release records is what its build is given again", () => {
     kernel: "6.12",
     kargs: ["a", "b=c"],
     etc: "transient",
+    rootTimeout: 45,
     espSize: 1,
     slotSize: 2,
     varSize: 3,

@@ -1,6 +1,6 @@
 /** The options of a build, from what its release records. */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import { AGENT_INPUT, type BuildOptions } from "../build/index.ts";
+import { AGENT_INPUT, type BuildOptions, ROOT_TIMEOUTS } from "../build/index.ts";
 import { BUILD_OPTIONS, FORMAT_VERSION, type Release, SEAL_OPTIONS } from "../release/release.ts";
 import type { SealContentOptions } from "../seal/index.ts";
 
@@ -51,6 +51,7 @@ export function buildOptionsOf(release: Release, what: string): BuildOptions {
     kernel: release.kernelVersion,
     kargs: read.texts("kargs"),
     etc: read.choice("etc", ["persistent", "transient"]),
+    rootTimeout: read.seconds("rootTimeout"),
     espSize: read.size("espSize"),
     slotSize: read.size("slotSize"),
     varSize: read.size("varSize"),
@@ -109,6 +110,12 @@ function optionReader({ options }: Release, what: string) {
       return typeof value === "number" && Number.isSafeInteger(value) && value >= 0
         ? value
         : fail(name, "a number of bytes");
+    },
+    seconds(name: string): number {
+      const value = options[name];
+      return typeof value === "number" && value >= ROOT_TIMEOUTS.least && value <= ROOT_TIMEOUTS.most
+        ? value
+        : fail(name, "a time in seconds");
     },
     texts(name: string): readonly string[] {
       const value = options[name];

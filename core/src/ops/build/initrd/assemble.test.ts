@@ -89,6 +89,20 @@ test("what is in it", async () => {
     assert.ok(!names.has(name), name);
 });
 
+test("a root that is not there in time, and a hang, have their limits", async () => {
+  for (const [rootTimeout, device, all] of [
+    [undefined, "90s", "120s"],
+    [600, "600s", "630s"],
+  ] as const) {
+    const root = await assembleInitrdTree(image(), { ...OPTIONS, rootTimeout });
+    const conf = await textAt(root, "etc/systemd/system.conf.d/50-ashlar.conf");
+    assert.match(conf, new RegExp(`^DefaultDeviceTimeoutSec=${device}$`, "m"));
+    const units = "usr/lib/systemd/system";
+    assert.match(await textAt(root, `${units}/ashlar-limit.timer`), new RegExp(`^OnActiveSec=${all}$`, "m"));
+    assert.equal(getNode(root, `${units}/sysinit.target.wants/ashlar-limit.timer`)?.type, "symlink");
+  }
+});
+
 test("the module indexes know the modules that are there, and no others", async () => {
   const root = await assembleInitrdTree(image(), OPTIONS);
   const index = async (name: string) => {

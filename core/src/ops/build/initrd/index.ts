@@ -7,7 +7,7 @@ import { chooseCompression, parseKernelConfig } from "./kernel-config.ts";
 
 export { assembleInitrdTree, type InitrdTreeOptions } from "./assemble.ts";
 export { chooseCompression, type KernelConfig, parseKernelConfig } from "./kernel-config.ts";
-export { type OwnOptions, putOwnFiles } from "./own.ts";
+export { type OwnOptions, putOwnFiles, ROOT_TIMEOUT, ROOT_TIMEOUTS } from "./own.ts";
 
 export interface InitrdOptions extends InitrdTreeOptions {
   /** `CONFIG_X=y` lines, where the image has them: they choose the compression. */

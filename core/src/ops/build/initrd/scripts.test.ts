@@ -16,9 +16,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { ETC, FAILURE, FUNCTIONS, SEED, VAR } from "./assets/scripts.ts";
+import { ETC, FAILURE, FUNCTIONS, LIMIT, SEED, VAR } from "./assets/scripts.ts";
 
-const SCRIPTS = { FUNCTIONS, SEED, VAR, ETC, FAILURE };
+const SCRIPTS = { FUNCTIONS, SEED, VAR, ETC, LIMIT, FAILURE };
 
 for (const [name, text] of Object.entries(SCRIPTS)) {
   test(`${name} is shell`, () => {

@@ -216,6 +216,20 @@ layers=lowerdir=$sealed,upperdir=$layer/upper,workdir=$layer/work
 mount -t overlay -o "$layers,index=off,metacopy=off,redirect_dir=off" ashlar-etc "$sealed"
 `;
 
+export const LIMIT = `#!/bin/sh
+# The time of the initrd is over. With the root mounted the limits of what comes then hold: a long check of /var is no hang.
+set -eu
+. /usr/lib/ashlar/initrd/functions.sh
+
+while read -r _ _ _ _ place _; do
+  if [ "$place" = /sysroot ]; then exit 0; fi
+done < /proc/self/mountinfo
+echo "<0>ashlar: the initrd hangs, no root is mounted; the machine reboots in 5 s"
+systemctl --no-pager --plain --full list-jobs || :
+sleep 5
+exit 1
+`;
+
 export const FAILURE = `#!/bin/sh
 # Says on the console what failed, before the machine reboots.
 echo "<0>ashlar: the initrd failed; the machine reboots in 5 s"

@@ -77,21 +77,56 @@ JobTimeoutSec=${limit}
 JobTimeoutAction=reboot-force
 `;
 
-/**
- * Time limits by unit. The root: systemd itself gives up on a missing device after 90 seconds. initrd.target: covers
- * all, so it is longer than ashlar-var.service may take.
- */
+/** Time limits by unit. initrd.target: covers all, so it is longer than ashlar-var.service may take. */
 export const TIME_LIMITS: Readonly<Record<string, string>> = {
-  "initrd-root-fs.target": "5min",
   "initrd-switch-root.target": "3min",
   "initrd.target": "45min",
 };
 
+/** Seconds beyond the wait for a device, which ends with a name: time to attach and to mount. */
+const LIMIT_SLACK = 30;
+
 /**
- * The manager opens a watchdog that appears after it has started at half of this time. A crash of the manager itself
- * reboots instead of freezing.
+ * The root is mounted by then, or the machine reboots. A timer and no limit of a job: it holds whatever the initrd waits for, and
+ * also where the command line asks for another target, of which no job of ours is a part.
+ *
+ * @param rootTimeout seconds
  */
-export const MANAGER_CONF = `[Manager]
+export const limitTimer = (rootTimeout: number): string => `[Unit]
+Description=Time Limit of the Initrd
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Timer]
+OnActiveSec=${rootTimeout + LIMIT_SLACK}s
+AccuracySec=1s
+`;
+
+export const LIMIT_SERVICE = `[Unit]
+Description=Reboot of an Initrd That Hangs
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+FailureAction=reboot-force
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /usr/lib/ashlar/initrd/limit.sh
+StandardOutput=journal+console
+TimeoutStartSec=30s
+`;
+
+/**
+ * A device that does not appear is told by its name before the limit of all. The manager opens a watchdog that appears after it
+ * has started at half of its time. A crash of the manager itself reboots instead of freezing. What is left to unmount here is
+ * little, so a reboot that hangs need not take systemd's 10 minutes.
+ *
+ * @param rootTimeout seconds
+ */
+export const managerConf = (rootTimeout: number): string => `[Manager]
+DefaultDeviceTimeoutSec=${rootTimeout}s
 RuntimeWatchdogSec=60s
+RebootWatchdogSec=2min
 CrashReboot=yes
 `;
