@@ -1,8 +1,8 @@
 /** What the timer calls: looks at the source when the policy says so, and reboots into what is staged when it says so. */
 import { SinkError } from "../../errors/index.ts";
 import { believedTime, type MachineFacts } from "./facts.ts";
-import type { AgentEnvironment } from "./find.ts";
 import type { MachineHost } from "./host.ts";
+import type { AgentEnvironment } from "./look.ts";
 import { entryOf } from "./outcome.ts";
 import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
 import { type AgentRecord, readRecord } from "./record.ts";

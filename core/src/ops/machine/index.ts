@@ -13,12 +13,6 @@ export {
 export { carryPendingEtc, describeCarried, etcOfSlot } from "./etc.ts";
 export { POLICY_EXAMPLE } from "./example.ts";
 export { believedTime, type MachineFacts, type RunningRoot } from "./facts.ts";
-export {
-  type AgentEnvironment,
-  sourceKindOf,
-  type TrackedSource,
-  trackedSource,
-} from "./find.ts";
 export { collectGarbage, type Garbage } from "./garbage.ts";
 export {
   checkHealth,
@@ -42,6 +36,7 @@ export {
 } from "./history.ts";
 export type { MachineDisk, MachineHost, OpenEspOptions, OpenedEspFiles } from "./host.ts";
 export { type LocalEtc, withLocalEtc } from "./local-etc.ts";
+export type { AgentEnvironment } from "./look.ts";
 export { settle } from "./outcome.ts";
 export {
   LOCAL_POLICY_FOLDER,
@@ -86,6 +81,7 @@ export {
   type Window,
 } from "./schedule.ts";
 export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
+export { sourceKindOf, type TrackedSource, trackedSource } from "./tracked-source.ts";
 export { describeUnderway, type RunStep } from "./underway.ts";
 export { switchSource, type UpgradeOptions, type UpgradeReport, upgrade } from "./upgrade.ts";
 export { parseVerityTable, type VerityTable } from "./verity-table.ts";

@@ -5,7 +5,6 @@
 import { isAshlarError } from "../../errors/index.ts";
 import type { BootCounter } from "../update/index.ts";
 import { believedTime, type MachineFacts } from "./facts.ts";
-import { type TrackedSource, trackedSource } from "./find.ts";
 import type { MachineHost } from "./host.ts";
 import { entryOf } from "./outcome.ts";
 import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
@@ -18,6 +17,7 @@ import {
   type UnderwayRun,
 } from "./record.ts";
 import { readSavedView } from "./saved-view.ts";
+import { type TrackedSource, trackedSource } from "./tracked-source.ts";
 import { settleInterrupted } from "./underway.ts";
 import { type EntryView, type MachineView, type Problem, runningEntry, type SlotView, viewDisk } from "./view.ts";
 

@@ -1,26 +1,11 @@
 /** `upgrade` and `switch`: look at the source, stage what it has, and remember all of it. */
 import { isAshlarError, PolicyError } from "../../errors/index.ts";
 import { architectureOf } from "../build/architecture.ts";
-import {
-  type Machine,
-  parseEntryName,
-  type Staged,
-  type StageOptions,
-  stageRelease,
-  storedContent,
-} from "../update/index.ts";
+import { type Machine, parseEntryName, type Staged, type StageOptions, stageRelease } from "../update/index.ts";
 import { describeCarried, etcCarrier } from "./etc.ts";
-import {
-  type AgentEnvironment,
-  type Candidate,
-  type Finding,
-  type FindOptions,
-  type Found,
-  type TrackedSource,
-  trackedSource,
-  withFinding,
-} from "./find.ts";
+import { withFinding } from "./find.ts";
 import type { MachineHost, OpenedEspFiles } from "./host.ts";
+import type { AgentEnvironment, Candidate, Finding, FindOptions, Found } from "./look.ts";
 import { entryOf, runningRelease } from "./outcome.ts";
 import type { UpdatePolicy } from "./policy.ts";
 import {
@@ -33,6 +18,7 @@ import {
   withRelease,
 } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
+import { type TrackedSource, trackedSource } from "./tracked-source.ts";
 import { runningEntry } from "./view.ts";
 
 export interface UpgradeOptions {
@@ -257,14 +243,14 @@ function openedEsp({ esp, view }: Run): OpenedEspFiles {
 
 async function stage(
   run: Run,
-  { known, stored, findRunningRecipe }: Candidate,
+  { known, content, findRunning }: Candidate,
   environment: AgentEnvironment,
   { onStep, ...options }: StageOptions,
 ): Promise<Staged> {
   const machine = await updatedMachine(run);
-  const staged = await stageRelease(storedContent(stored, environment), machine, environment, {
+  const staged = await stageRelease(content, machine, environment, {
     ...options,
-    recipes: await readRecipes(run, findRunningRecipe),
+    recipes: await readRecipes(run, findRunning),
     async onStep(step) {
       const record = run.record();
       // What was staged before is gone from the slot, whatever comes then.
@@ -283,7 +269,7 @@ function noneForOurs(error: unknown): undefined {
 
 async function readRecipes(
   { host, slots, facts }: Run,
-  findRunning: Candidate["findRunningRecipe"],
+  findRunning: Candidate["findRunning"],
 ): Promise<ReadonlyMap<string, Uint8Array>> {
   const wanted = [facts.root?.rootHash, ...slots.slots.map(({ rootHash }) => rootHash)];
   const recipes = new Map<string, Uint8Array>();
@@ -292,7 +278,7 @@ async function readRecipes(
     if (rootHash !== undefined && bytes !== undefined) recipes.set(rootHash, bytes);
   }
   const running = facts.root?.rootHash;
-  const found = running === undefined || recipes.has(running) ? undefined : await findRunning();
+  const found = running === undefined || recipes.has(running) ? undefined : (await findRunning())?.root.recipeBytes;
   if (running !== undefined && found !== undefined) {
     recipes.set(running, found);
     await host.recipes.write(running, found).catch(noneForOurs);
