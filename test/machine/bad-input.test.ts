@@ -2,16 +2,19 @@
 // killed. Each leaves a clear state, boots what it booted, and the next run heals it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isAshlarError, SinkError } from "../../core/src/errors/index.ts";
+import { encodeUtf8 } from "../../core/src/bytes/index.ts";
+import { isAshlarError, SinkError, SourceError } from "../../core/src/errors/index.ts";
 import { nodeHashes } from "../../core/src/node/index.ts";
 import { addReleases, describeReleases } from "../../core/src/ops/channel/index.ts";
 import { machineStatus, readHistory, recordBoot, upgrade } from "../../core/src/ops/machine/index.ts";
 import { ENTRY_FOLDER, readSlots, type StageStep } from "../../core/src/ops/update/index.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
+import { attributes, getNode, putNode, regularFile } from "../../core/src/tree/index.ts";
 import { timeOf } from "../support/channels.ts";
 import { fatFiles } from "../support/fat-files.ts";
 import { type Fleet, fleet } from "../support/fleet.ts";
 import { memoryDevice } from "../support/memory-device.ts";
+import { memoryGenerations } from "../support/memory-generations.ts";
 import { SYSTEM_SIZES } from "../support/systems.ts";
 
 const MIB = 1024 * 1024;
@@ -139,6 +142,34 @@ test("a disk that fails at any operation of an update: what runs boots again, an
   }
 });
 
+test("the running slot gives other bytes, or none, where the /etc of its image lies: that is fetched, and local changes are carried", async () => {
+  for (const fails of [false, true]) {
+    const one = await fleet();
+    const { machine } = one;
+    const running = (await machine.facts()).root!.rootHash;
+    const store = memoryGenerations(running);
+    machine.etc = store;
+    putNode(store.uppers.get(running)!, "app.conf", regularFile(attributes(0o644), bytesSource(encodeUtf8("mine\n"))));
+    const second = await one.release("2");
+    const { root, verity } = (await readSlots(machine.device, "x86-64")).slots[0];
+    if (fails) {
+      const { read } = machine.device;
+      machine.device.read = async (offset, length) => {
+        if (offset < root.start + root.size && offset + length > root.start)
+          throw new SourceError("io-error", "disk: input/output error");
+        return read(offset, length);
+      };
+    } else for (const { start, size } of [root, verity]) machine.device.put(start, new Uint8Array(size).fill(7));
+    const report = await run(one);
+    assert.equal(report.result, "staged");
+    assert.match(report.etc.join(), /app\.conf: changed here and in the image/);
+    const carried = getNode(store.uppers.get(second.release.rootHash)!, "app.conf");
+    assert.ok(carried?.type === "file");
+    assert.equal(Buffer.from(await carried.content.read(0, 5)).toString(), "mine\n");
+    assert.equal((await machine.boot()).version, "2");
+  }
+});
+
 test("a run that is killed in any step: what runs boots again, the status says what there is, and the next run completes", async () => {
   const steps: StageStep[] = ["preflight", "invalidate", "blocks", "tree", "read-back", "label", "entry"];
   for (const step of steps) {
@@ -173,7 +204,7 @@ test("a run that is killed over what was staged, or looking at the source: neith
   const onStep = (now: StageStep) => {
     if (now === "blocks") throw killed;
   };
-  await assert.rejects(run(one, { onStep }), (error) => error === killed);
+  await assert.rejects(run(one, { onStep, force: true }), (error) => error === killed);
   const { ashlar } = await machineStatus(machine);
   assert.deepEqual([ashlar.downloaded, ashlar.staged], [null, null]);
   const { repositories } = one.environment;

@@ -45,7 +45,7 @@ export const upgradeCommand = buildCommand({
       downloadOnly: {
         kind: "boolean",
         brief:
-          "Put everything onto the disk but the boot loader's entry; the next upgrade without it stages the release",
+          "Put everything onto the disk but the boot loader's entry; the next upgrade stages it, without asking the registry",
         default: false,
       },
       check: { kind: "boolean", brief: "Only look whether there is a newer release", default: false },

@@ -1,5 +1,6 @@
 /** What the timer calls: looks at the source when the policy says so, and reboots into what is staged when it says so. */
 import { SinkError } from "../../errors/index.ts";
+import type { UpgradeReport } from "./bring.ts";
 import { believedTime, type MachineFacts } from "./facts.ts";
 import type { MachineHost } from "./host.ts";
 import type { AgentEnvironment } from "./look.ts";
@@ -8,7 +9,7 @@ import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
 import { type AgentRecord, readRecord } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
 import { isInside, nextCheck } from "./schedule.ts";
-import { type UpgradeReport, upgrade } from "./upgrade.ts";
+import { upgrade } from "./upgrade.ts";
 import { runningEntry } from "./view.ts";
 
 export interface AutoReport {

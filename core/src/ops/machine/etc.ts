@@ -1,10 +1,8 @@
 /** Local changes of /etc, on their way from the release that runs to the one that is staged. */
-import { fromHex } from "../../bytes/index.ts";
 import { openErofs } from "../../formats/erofs/index.ts";
 import type { BlockHasher } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
-import { openSealedRoot, partitionSource } from "../disk/index.ts";
 import {
   type CarriedEtc,
   carryEtc,
@@ -19,14 +17,23 @@ import type { MachineHost } from "./host.ts";
 import type { UpdatePolicy } from "./policy.ts";
 import { type KnownRelease, withEtc, withRelease } from "./record.ts";
 import { type Run, withRun } from "./run.ts";
+import { type FindRelease, sealedRoot } from "./sealed-root.ts";
 
 type Environment = { readonly blockHasher: BlockHasher } & ReadOptions;
 type Named = Pick<KnownRelease, "rootHash" | "imageId" | "imageVersion">;
 
-/** Sealed /etc of what a slot holds, every block checked against the root hash when it is read. */
-export async function etcOfSlot(device: Device, slot: Slot, rootHash: string, hasher: BlockHasher): Promise<Directory> {
-  const [root, hashes] = [partitionSource(device, slot.root), partitionSource(device, slot.verity)];
-  return sealedEtc((await openSealedRoot(root, hashes, fromHex(rootHash), hasher)).image);
+/**
+ * Sealed /etc of what a slot holds, every block checked against the root hash when it is read.
+ * @param findRelease where what the disk does not give back is to be had
+ */
+export async function etcOfSlot(
+  device: Device,
+  slot: Slot,
+  rootHash: string,
+  hasher: BlockHasher,
+  findRelease?: FindRelease,
+): Promise<Directory> {
+  return sealedEtc(await openErofs(await sealedRoot(device, slot, rootHash, hasher, findRelease)));
 }
 
 export interface EtcCarrier extends Pick<StageOptions, "onRoot" | "beforeEntry"> {
@@ -43,13 +50,14 @@ export async function etcCarrier(
   next: Named,
   { etc: { conflicts } }: UpdatePolicy,
   { blockHasher, signal }: Environment,
+  findRunning?: FindRelease,
 ): Promise<EtcCarrier> {
   const store = await run.host.generations();
   if (store === undefined) return { carried: () => undefined };
   const { device } = run.disk;
   const { running, inactive } = run.pair;
   const runningHash = run.facts.root?.rootHash ?? "";
-  const base = await etcOfSlot(device, running, runningHash, blockHasher);
+  const base = await etcOfSlot(device, running, runningHash, blockHasher, findRunning);
   let carried: CarriedEtc | undefined;
   return {
     carried: () => carried,

@@ -1,5 +1,6 @@
 export { type AutoReport, auto } from "./auto.ts";
 export { recordBoot } from "./booted.ts";
+export type { UpgradeOptions, UpgradeReport } from "./bring.ts";
 export {
   efiFlag,
   efiText,
@@ -83,6 +84,6 @@ export {
 export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
 export { sourceKindOf, type TrackedSource, trackedSource } from "./tracked-source.ts";
 export { describeUnderway, type RunStep } from "./underway.ts";
-export { switchSource, type UpgradeOptions, type UpgradeReport, upgrade } from "./upgrade.ts";
+export { switchSource, upgrade } from "./upgrade.ts";
 export { parseVerityTable, type VerityTable } from "./verity-table.ts";
 export { type MachineView, type SlotView, viewDisk } from "./view.ts";

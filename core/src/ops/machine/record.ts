@@ -87,6 +87,9 @@ const Pending = v.object({
   entry: v.optional(Text),
   /** The boot in which it was staged; only a later one says anything of it. */
   bootId: Text,
+  /** Of what is downloaded: under which source and trust it was accepted, and until when its channel's word of it is fresh. */
+  conditions: v.optional(DigestText),
+  until: v.optional(TimeText),
   /** Somebody goes back to it, and it was on the disk. */
   back: v.optional(v.literal(true)),
   /** The last boot in which it ran on trial. */

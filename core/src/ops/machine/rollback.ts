@@ -1,11 +1,11 @@
 /** `rollback`: the release before, and no return to the one that was gone back from until somebody or a newer one says so. */
 import { compareVersions } from "../release/index.ts";
 import { parseEntryName, rollbackTo } from "../update/index.ts";
+import { updatedMachine } from "./bring.ts";
 import type { MachineHost } from "./host.ts";
 import { entryOf } from "./outcome.ts";
 import { isSameRelease, type PendingRelease, type RefusedRelease, withRefused } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
-import { updatedMachine } from "./upgrade.ts";
 import { runningEntry } from "./view.ts";
 
 export interface RollbackReport {
