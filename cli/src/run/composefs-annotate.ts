@@ -10,13 +10,13 @@ import {
   computeSealingDigests,
   readClaims,
   type SealingDigests,
-} from "@ashlar/core/ops/composefs";
+} from "@ashlar/core/ops/composefs/annotations";
 import { type Image, openImage, parseReference, type Reference } from "@ashlar/core/ops/image";
 import type { AnnotateFlags } from "../commands/composefs.ts";
 import { platformOf } from "./inputs.ts";
 import { registryOptions } from "./registries.ts";
 import { inSession } from "./session.ts";
-import { blockHasher } from "./tools.ts";
+import { blockHasher } from "./workers.ts";
 
 const SCHEMA = "ashlar.composefs-annotate/v1";
 

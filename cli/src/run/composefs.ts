@@ -11,7 +11,7 @@ import type { HashAlgorithm } from "@ashlar/core/hash";
 import { nodeHashes, openFile } from "@ashlar/core/node";
 import { type StoredTree, storedAlgorithm, writeStored } from "@ashlar/core/ops/composefs";
 import type { CreateFlags, DigestFlags, WriteFlags } from "../commands/composefs.ts";
-import { isReference, readSubject, refusePreparation, withReference } from "./composefs-subject.ts";
+import { isReference, readSubject, refusePreparation } from "./composefs-subject.ts";
 import { withOutputFile } from "./outputs.ts";
 import { inSession, type Session } from "./session.ts";
 
@@ -27,7 +27,7 @@ function versionOf({ formatVersion, minVersion, maxVersion }: WriteFlags): Versi
 }
 
 /** A dump, or a REF, as a tree to be written. */
-function withTree<T>(
+async function withTree<T>(
   reference: string | undefined,
   flags: WriteFlags,
   session: Session,
@@ -46,6 +46,7 @@ function withTree<T>(
     return readSubject(reference, flags, session).then((tree) =>
       work(async () => tree, storedAlgorithm(tree) ?? "sha256"),
     );
+  const { withReference } = await import("./composefs-reference.ts");
   return withReference(reference, flags, session, (store) => work(store, flags.bootable ? "sha512" : "sha256"));
 }
 

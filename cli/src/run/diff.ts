@@ -8,7 +8,7 @@ import { inputEnvironment, platformOf } from "./inputs.ts";
 import { withOutputFile } from "./outputs.ts";
 import { Failed, inSession } from "./session.ts";
 import { releaseAccess } from "./stored-releases.ts";
-import { blockHasher } from "./tools.ts";
+import { blockHasher } from "./workers.ts";
 
 const SCHEMA = "ashlar.diff/v1";
 

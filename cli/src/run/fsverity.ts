@@ -14,7 +14,7 @@ import { passingChunksOf, type Source } from "@ashlar/core/source";
 import type { FsverityDigestFlags, FsverityVerifyFlags } from "../commands/fsverity.ts";
 import { withOutputFile } from "./outputs.ts";
 import { inSession, type Session } from "./session.ts";
-import { blockHasher } from "./tools.ts";
+import { blockHasher } from "./workers.ts";
 
 type Flags = Pick<FsverityDigestFlags, "algorithm" | "blockSize" | "salt">;
 

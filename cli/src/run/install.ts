@@ -16,8 +16,8 @@ import { platformOf } from "./inputs.ts";
 import { openReleaseFiles } from "./release-files.ts";
 import { inSession, type Session } from "./session.ts";
 import { releaseEnvironment, repositoryReference, withRepository } from "./stored-releases.ts";
-import { blockHasher } from "./tools.ts";
 import { admittedRelease } from "./trust.ts";
+import { blockHasher } from "./workers.ts";
 
 const SCHEMA = "ashlar.install/v1";
 

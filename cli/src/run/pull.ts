@@ -10,8 +10,8 @@ import { printMade } from "../output/release.ts";
 import { platformOf } from "./inputs.ts";
 import { inSession, type Session } from "./session.ts";
 import { hostRepositories, repositoryReference } from "./stored-releases.ts";
-import { blockHasher } from "./tools.ts";
 import { admittedRelease } from "./trust.ts";
+import { blockHasher } from "./workers.ts";
 
 /**
  * Pulls the release that `word` means.

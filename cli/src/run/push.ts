@@ -11,7 +11,7 @@ import { pushLines } from "../output/push.ts";
 import { registryOptions } from "./registries.ts";
 import { openReleaseFiles } from "./release-files.ts";
 import { inSession } from "./session.ts";
-import { blockHasher, workersOf } from "./tools.ts";
+import { blockHasher, workersOf } from "./workers.ts";
 
 const SCHEMA = "ashlar.push/v1";
 /** distribution-spec, "Pulling manifests". */

@@ -25,7 +25,7 @@ import { openArtifact } from "./images.ts";
 import { registryOptions } from "./registries.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 import { releaseEnvironment, repositoryReference, withRelease } from "./stored-releases.ts";
-import { blockHasher, clusterEncoder } from "./tools.ts";
+import { blockHasher, clusterEncoder } from "./workers.ts";
 
 const SCHEMA = "ashlar.reproduce/v1";
 

@@ -1,18 +1,9 @@
 /** What several commands set up in the same way: the environment of the operations, and their input. */
 import { realpath } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { dirname, relative, resolve, sep } from "node:path";
 import process from "node:process";
 import { PolicyError } from "@ashlar/core/errors";
-import {
-  createBlockHasher,
-  createClusterEncoder,
-  fileScratch,
-  nativeDecompressor,
-  nodeCompressors,
-  nodeHashes,
-  openArtifacts,
-} from "@ashlar/core/node";
+import { fileScratch, nativeDecompressor, nodeCompressors, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
@@ -24,27 +15,7 @@ import type { SourceTrustFlags } from "../commands/trust-flags.ts";
 import { parseTimestamp } from "../parse.ts";
 import { inputEnvironment, platformOf } from "./inputs.ts";
 import type { Session } from "./session.ts";
-
-/** More than these do not pay: reading and decompressing the layers is the rest of the work. */
-const MAX_DEFAULT_WORKERS = 8;
-
-/** The thread that reads and writes takes a processor too: on two of them one worker is faster than two (measured). */
-function defaultWorkers(): number {
-  return Math.min(Math.max(availableParallelism() - 1, 1), MAX_DEFAULT_WORKERS);
-}
-
-export function workersOf(workers: number | undefined): number {
-  return workers ?? defaultWorkers();
-}
-
-/** Compressing is most of the work where it is done: then the calling thread has little to do. */
-export function clusterEncoder(workers: number | undefined): ReturnType<typeof createClusterEncoder> {
-  return createClusterEncoder({ workers: workers ?? Math.min(availableParallelism(), MAX_DEFAULT_WORKERS) });
-}
-
-export function blockHasher(workers: number | undefined): ReturnType<typeof createBlockHasher> {
-  return createBlockHasher({ workers: workersOf(workers) });
-}
+import { blockHasher, clusterEncoder } from "./workers.ts";
 
 /** The clamp that the user asks for: the flag, else SOURCE_DATE_EPOCH (reproducible-builds.org). Nanoseconds. */
 export function requestedClamp(flags: Pick<InputFlags, "timestamp">): bigint | undefined {

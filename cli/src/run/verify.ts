@@ -30,8 +30,8 @@ import { isReleaseFile, openArtifact } from "./images.ts";
 import { platformOf } from "./inputs.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 import { repositoryReference, withRepository } from "./stored-releases.ts";
-import { blockHasher } from "./tools.ts";
 import { describeSignature, resolveForTrust, trustEnvironment, trustsOf } from "./trust.ts";
+import { blockHasher } from "./workers.ts";
 
 /** What is in a repository is verified with who signed it. */
 interface SignedVerification extends Verification {

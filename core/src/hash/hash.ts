@@ -17,6 +17,20 @@ export interface Hasher {
 export interface Hashes {
   create(algorithm: HashAlgorithm): Hasher;
   hash(algorithm: HashAlgorithm, bytes: Uint8Array): Uint8Array;
+  /** As `hash`, and the digest is written to `target` from `at` on: for those who hash block by block. */
+  hashInto?(algorithm: HashAlgorithm, bytes: Uint8Array, target: Uint8Array, at: number): void;
+}
+
+/** In the host's own way, where it has one. */
+export function hashInto(
+  hashes: Hashes,
+  algorithm: HashAlgorithm,
+  bytes: Uint8Array,
+  target: Uint8Array,
+  at: number,
+): void {
+  if (hashes.hashInto === undefined) target.set(hashes.hash(algorithm, bytes), at);
+  else hashes.hashInto(algorithm, bytes, target, at);
 }
 
 /** `algorithm:hex` as OCI writes it (image-spec, descriptor.md, Digests). */
@@ -88,7 +102,7 @@ export function inlineBlockHasher(hashes: Hashes): BlockHasher {
       salted.set(salt);
       for (let at = 0, out = 0; at < blocks.length; at += blockSize, out += digestSize) {
         salted.set(blocks.subarray(at, at + blockSize), salt.length);
-        digests.set(hashes.hash(algorithm, salted), out);
+        hashInto(hashes, algorithm, salted, digests, out);
       }
       return digests;
     },

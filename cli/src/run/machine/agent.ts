@@ -3,7 +3,7 @@ import { auto, carryPendingEtc, describeCarried, recordBoot } from "@ashlar/core
 import type { AgentFlags, AutoFlags } from "../../commands/agent.ts";
 import { eventLines, upgradeLines } from "../../output/machine.ts";
 import { inSession } from "../session.ts";
-import { blockHasher } from "../tools.ts";
+import { blockHasher } from "../workers.ts";
 import { agentEnvironment, machineHost } from "./environment.ts";
 
 export function runBooted(flags: AgentFlags): Promise<void> {

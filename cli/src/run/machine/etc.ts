@@ -17,7 +17,7 @@ import { getNode } from "@ashlar/core/tree";
 import type { EtcDiffFlags, EtcResetFlags } from "../../commands/etc.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { Failed, inSession, type Session } from "../session.ts";
-import { blockHasher } from "../tools.ts";
+import { blockHasher } from "../workers.ts";
 import { machineHost } from "./environment.ts";
 
 const SIGNS = { added: "+", removed: "-", changed: "~" } as const;

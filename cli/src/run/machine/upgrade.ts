@@ -6,7 +6,7 @@ import type { SwitchFlags, UpgradeFlags } from "../../commands/machine.ts";
 import { EXIT } from "../../exit-codes.ts";
 import { upgradeLines } from "../../output/machine.ts";
 import { Failed, inSession, type Session } from "../session.ts";
-import { blockHasher } from "../tools.ts";
+import { blockHasher } from "../workers.ts";
 import { agentEnvironment, machineHost } from "./environment.ts";
 
 const SCHEMA = "ashlar.upgrade/v1";

@@ -1,3 +1,4 @@
+export { splitTime } from "../erofs/inodes.ts";
 export { ExternalContent, InlineContent, objectPath } from "./content.ts";
 export * from "./dump-read.ts";
 export { type DumpOptions, dumpLine, dumpLines, sizeOf } from "./dump-write.ts";

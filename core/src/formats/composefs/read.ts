@@ -5,7 +5,9 @@ import { DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type Directory, type Leaf, NO_XATTRS, type Node, showPath, type Xattrs } from "../../tree/index.ts";
 import { INCOMPAT, NULL_BLOCK, RawChunkAddress, RawSuperblock, SUPERBLOCK_OFFSET } from "../erofs/format.ts";
-import { deviceNumbers, type ErofsImage, type ErofsInode, openErofs, walkErofs } from "../erofs/index.ts";
+import { deviceNumbers, type ErofsInode } from "../erofs/inode.ts";
+import { type ErofsImage, openErofs } from "../erofs/read.ts";
+import { walkErofs } from "../erofs/walk.ts";
 import { ALGORITHM_NUMBERS } from "../fsverity/index.ts";
 import { ExternalContent, InlineContent } from "./content.ts";
 import {

@@ -14,5 +14,6 @@ export {
   type MeasurerOptions,
   measureBytes,
   measureSource,
+  SMALL_SOURCE,
 } from "./measure.ts";
 export { assertFsverityDigest, type FsveritySourceOptions, verifiedFsveritySource } from "./verified.ts";

@@ -1,6 +1,6 @@
 /** The digest of a file, in one pass and constant memory, and its Merkle tree on the way. */
 import { alignUp } from "../../bytes/index.ts";
-import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
+import { type BlockHasher, DIGEST_SIZES, type Hashes, hashInto } from "../../hash/index.ts";
 import { passingChunksOf, type RandomSink, type Source } from "../../source/index.ts";
 import { ALGORITHM_NUMBERS, DESCRIPTOR_VERSION, RawDescriptor } from "./format.ts";
 import { assertFsverityParameters, blockHash, type FsverityParameters, layoutMerkleTree } from "./geometry.ts";
@@ -37,16 +37,35 @@ export function measurementOf(
   rootHash: Uint8Array,
   hashes: Hashes,
 ): Measurement {
-  const descriptor = encodeDescriptor(parameters, dataSize, rootHash);
-  return { descriptor, digest: hashes.hash(parameters.algorithm, descriptor) };
+  return finisher(parameters, hashes)(dataSize, rootHash);
+}
+
+/** Makes descriptors that differ in size and root hash only: the table's encoder takes as long as hashing a block. */
+function finisher(parameters: FsverityParameters, hashes: Hashes) {
+  const { dataSize, rootHash } = RawDescriptor.fields;
+  const common = encodeDescriptor(parameters, 0, new Uint8Array(0));
+  return (size: number, root: Uint8Array): Measurement => {
+    const descriptor = common.slice();
+    dataSize.write(new DataView(descriptor.buffer), size);
+    descriptor.set(root, rootHash.offset);
+    return { descriptor, digest: hashes.hash(parameters.algorithm, descriptor) };
+  };
 }
 
 /** Gets each block of the tree once, filled up with zeros, in order within a level. It may be reused afterwards. */
 type OnTreeBlock = (level: number, index: number, block: Uint8Array) => void | Promise<void>;
 
+interface Level {
+  readonly block: Uint8Array;
+  /** Bytes. */
+  used: number;
+  /** Blocks before this one. */
+  flushed: number;
+}
+
 /** A block of each level at a time, from the digests of the file's blocks to the root hash. */
 class TreeBuilder {
-  private readonly levels: { readonly block: Uint8Array; used: number; flushed: number }[] = [];
+  private readonly levels: Level[] = [];
   private readonly hashed: ReturnType<typeof blockHash>;
   private readonly salted: Uint8Array;
   private readonly hashes: Hashes;
@@ -71,26 +90,37 @@ class TreeBuilder {
     this.pending = undefined;
   }
 
-  /** The digest of a block of the file or of the tree; what is missing of it is zeros. */
-  hash(block: Uint8Array): Uint8Array {
+  /** Adds a block of the file, or of the level below; what is missing of it is zeros. */
+  addBlock(block: Uint8Array, level = 0): void {
     const { algorithm, salt, blockSize } = this.hashed;
-    if (salt.length === 0 && block.length === blockSize) return this.hashes.hash(algorithm, block);
-    this.salted.set(block, salt.length);
-    this.salted.fill(0, salt.length + block.length);
-    return this.hashes.hash(algorithm, this.salted);
+    const here = this.room(level); // first: a full block is hashed then, through the same memory
+    let whole = block;
+    if (salt.length > 0 || block.length < blockSize) {
+      whole = this.salted;
+      whole.set(block, salt.length);
+      whole.fill(0, salt.length + block.length);
+    }
+    hashInto(this.hashes, algorithm, whole, here.block, here.used);
+    here.used += DIGEST_SIZES[algorithm];
   }
 
   /** @param digests of blocks of the file, in order */
-  add(digests: Uint8Array, level = 0): void {
-    const { algorithm, blockSize } = this.hashed;
-    const digestSize = DIGEST_SIZES[algorithm];
+  add(digests: Uint8Array): void {
+    const digestSize = DIGEST_SIZES[this.hashed.algorithm];
     for (let at = 0; at < digests.length; at += digestSize) {
-      this.levels[level] ??= { block: new Uint8Array(blockSize), used: 0, flushed: 0 };
-      const here = this.levels[level]!; // set above
-      if (here.used === blockSize) this.flush(level); // not before there is more: a full block may be the top one
+      const here = this.room(0);
       here.block.set(digests.subarray(at, at + digestSize), here.used);
       here.used += digestSize;
     }
+  }
+
+  /** The block that the next digest of a level goes into. */
+  private room(level: number): Level {
+    const { blockSize } = this.hashed;
+    this.levels[level] ??= { block: new Uint8Array(blockSize), used: 0, flushed: 0 };
+    const here = this.levels[level]!; // set above
+    if (here.used === blockSize) this.flush(level); // not before there is more: a full block may be the top one
+    return here;
   }
 
   private flush(level: number): void {
@@ -105,7 +135,7 @@ class TreeBuilder {
     }
     here.used = 0;
     here.flushed++;
-    this.add(this.hash(here.block), level + 1);
+    this.addBlock(here.block, level + 1);
   }
 
   /** All zeros for a file of no bytes. */
@@ -129,13 +159,13 @@ class TreeBuilder {
 /** Digest of bytes in memory, at once. */
 export function measureBytes(bytes: Uint8Array, parameters: FsverityParameters, hashes: Hashes): Measurement {
   assertFsverityParameters(parameters);
-  return measureWith(new TreeBuilder(parameters, hashes), bytes, parameters, hashes);
+  const builder = new TreeBuilder(parameters, hashes);
+  addBlocks(builder, bytes, parameters);
+  return measurementOf(parameters, bytes.length, builder.rootHash(), hashes);
 }
 
-function measureWith(builder: TreeBuilder, bytes: Uint8Array, parameters: FsverityParameters, hashes: Hashes) {
-  for (let at = 0; at < bytes.length; at += parameters.blockSize)
-    builder.add(builder.hash(bytes.subarray(at, at + parameters.blockSize)));
-  return measurementOf(parameters, bytes.length, builder.rootHash(), hashes);
+function addBlocks(builder: TreeBuilder, bytes: Uint8Array, { blockSize }: FsverityParameters): void {
+  for (let at = 0; at < bytes.length; at += blockSize) builder.addBlock(bytes.subarray(at, at + blockSize));
 }
 
 export interface MeasurerOptions {
@@ -159,7 +189,7 @@ export type Measurer = (source: Source, tree?: RandomSink) => Promise<Measuremen
  * Sources up to this many bytes are read at once and hashed on the calling thread: most files of a system are, and to
  * hand them to another one costs as much as to hash them.
  */
-const SMALL = 256 * 1024;
+export const SMALL_SOURCE = 256 * 1024;
 /** Bytes of a larger one that are read at once; a multiple of every block size. */
 const PIECE = 2 * 1024 * 1024;
 
@@ -185,6 +215,7 @@ export function createMeasurer(
   assertFsverityParameters(parameters);
   const { blockSize } = parameters;
   const builder = new TreeBuilder(parameters, hashes);
+  const finish = finisher(parameters, hashes);
   const memory = new Uint8Array(room);
 
   function treeBlocks(sink: RandomSink, size: number): OnTreeBlock {
@@ -204,23 +235,22 @@ export function createMeasurer(
 
   return async (source, tree) => {
     builder.begin(tree && treeBlocks(tree, source.size));
-    if (source.size <= SMALL && tree === undefined) {
-      const measured = measureWith(builder, await readSmall(source), parameters, hashes);
+    if (source.size <= SMALL_SOURCE && tree === undefined) {
+      addBlocks(builder, await readSmall(source), parameters);
       onProgress?.(source.size);
-      return measured;
+      return finish(source.size, builder.rootHash());
     }
     const chunkSize = Math.min(PIECE, alignUp(source.size, blockSize));
     for await (const chunk of passingChunksOf(source, { signal, chunkSize, memory })) {
       const whole = chunk.length - (chunk.length % blockSize);
-      if (blockHasher === undefined)
-        for (let at = 0; at < whole; at += blockSize) builder.add(builder.hash(chunk.subarray(at, at + blockSize)));
+      if (blockHasher === undefined) addBlocks(builder, chunk.subarray(0, whole), parameters);
       else if (whole > 0) builder.add(await blockHasher.hashBlocks(chunk.subarray(0, whole), blockHash(parameters)));
-      if (whole < chunk.length) builder.add(builder.hash(chunk.subarray(whole)));
+      if (whole < chunk.length) builder.addBlock(chunk.subarray(whole));
       await builder.settled();
       onProgress?.(chunk.length);
     }
     const rootHash = builder.rootHash();
     await builder.settled();
-    return measurementOf(parameters, source.size, rootHash, hashes);
+    return finish(source.size, rootHash);
   };
 }

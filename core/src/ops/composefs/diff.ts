@@ -1,7 +1,6 @@
 /** Why two digests differ: the first differing attribute of the first differing path, and how many more there are. */
 import { byteString, showBytes, toHex } from "../../bytes/index.ts";
-import { ExternalContent, InlineContent, sizeOf } from "../../formats/composefs/index.ts";
-import { splitTime } from "../../formats/erofs/index.ts";
+import { ExternalContent, InlineContent, sizeOf, splitTime } from "../../formats/composefs/index.ts";
 import { type Leaf, type Node, showPath, walkTree } from "../../tree/index.ts";
 import type { StoredTree } from "./subject.ts";
 

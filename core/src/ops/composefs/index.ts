@@ -1,11 +1,3 @@
-export {
-  annotateManifest,
-  checkClaims,
-  computeSealingDigests,
-  readClaims,
-  type SealingDigests,
-  type SealingOptions,
-} from "./annotations.ts";
 export { type ComposefsDiff, diffStored, type FirstDifference } from "./diff.ts";
 export { type ComposefsInfo, composefsInfo, objectsOf } from "./info.ts";
 export { contentsOf, type StoreEnvironment, storeContents } from "./store.ts";

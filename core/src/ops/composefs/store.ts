@@ -1,7 +1,7 @@
 /** Contents of a tree as a composefs image knows them: measured, small ones kept. */
 import { toHex } from "../../bytes/index.ts";
 import { ExternalContent, INLINE_LIMIT, InlineContent, objectPath } from "../../formats/composefs/index.ts";
-import { createMeasurer, defaultFsverity } from "../../formats/fsverity/index.ts";
+import { createMeasurer, defaultFsverity, SMALL_SOURCE } from "../../formats/fsverity/index.ts";
 import type { BlockHasher, HashAlgorithm, Hashes } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import { type Directory, type RegularFile, walkTree } from "../../tree/index.ts";
@@ -13,6 +13,9 @@ export interface StoreEnvironment {
   readonly reporter?: Reporter | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** Bytes of large files. A thread takes 0.05 s of CPU time to start, in which the calling one hashes 100 MB (measured). */
+const WORTH_WORKERS = 256 * 1024 * 1024;
 
 /** The contents of all files, to store them more than once. */
 export function contentsOf(root: Directory): Map<RegularFile, Source> {
@@ -31,11 +34,15 @@ export async function storeContents(
   { hashes, blockHasher, reporter = silentReporter, signal }: StoreEnvironment,
 ): Promise<void> {
   let total = 0;
-  for (const { size } of contents.values()) total += size;
+  let shared = 0;
+  for (const { size } of contents.values()) {
+    total += size;
+    if (size > SMALL_SOURCE) shared += size;
+  }
   const task = reporter.start("measure the files", total);
   const measure = createMeasurer(defaultFsverity(algorithm), {
     hashes,
-    blockHasher,
+    blockHasher: shared < WORTH_WORKERS ? undefined : blockHasher,
     signal,
     onProgress: task.advance,
   });

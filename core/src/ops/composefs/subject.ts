@@ -10,9 +10,8 @@ import {
 } from "../../formats/composefs/index.ts";
 import type { Source } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
-import { type InputEnvironment, type InputOptions, type Reference, readInput } from "../image/index.ts";
+import type { InputEnvironment, InputOptions, Reference } from "../image/index.ts";
 import { silentReporter } from "../report.ts";
-import { prepareForBoot, transformForOci } from "./prepare.ts";
 
 /** A tree whose contents are stored: it can be written, dumped and compared. */
 export interface StoredTree {
@@ -43,6 +42,9 @@ export async function withPreparedInput<T>(
   options: PrepareOptions,
   work: (root: Directory, name: string) => Promise<T>,
 ): Promise<T> {
+  // A dump and an image are read without them.
+  const { readInput } = await import("../image/index.ts");
+  const { prepareForBoot, transformForOci } = await import("./prepare.ts");
   const input = await readInput(reference, environment, { ...options, keepHostXattrs: options.preparation === "none" });
   try {
     if (options.preparation !== "none") transformForOci(input.tree);
