@@ -39,7 +39,9 @@ async function start(built: BuiltDisk, name: string, kargs: string, more?: Uint8
   };
   const [kernel, initrd] = [join(built.folder, "kernel"), join(built.folder, `${name}.initrd`)];
   writeFileSync(kernel, await part(".linux"));
-  writeFileSync(initrd, Buffer.concat([await part(".initrd"), more ?? new Uint8Array()]));
+  const first = await part(".initrd");
+  const padding = new Uint8Array((4 - (first.length % 4)) % 4); // where the kernel looks for the next archive
+  writeFileSync(initrd, Buffer.concat([first, padding, more ?? new Uint8Array()]));
   const append = `${Buffer.from(await part(".cmdline")).toString()} ${kargs}`;
   return bootDisk({
     disk: { file: built.disk, snapshot: true },

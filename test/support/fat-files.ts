@@ -285,6 +285,20 @@ export async function fatFiles(
         await setSize(position);
       }
     },
+    async overwrite(path, offset, content) {
+      const { cluster } = await find(path);
+      const clusters = chain(cluster);
+      for (let at = offset; at < offset + content.length; ) {
+        // As Linux writes a file: the sectors that changed.
+        const place = placeOf(clusters[Math.floor(at / clusterSize)]!) + (at % clusterSize);
+        const within = place % SECTOR;
+        const part = Math.min(SECTOR - within, offset + content.length - at);
+        const sector = Uint8Array.from(await device.read(place - within, SECTOR));
+        sector.set(content.subarray(at - offset, at - offset + part), within);
+        await device.writeAt(place - within, sector);
+        at += part;
+      }
+    },
     async rename(from, to) {
       const old = await find(from);
       const [folder, name] = split(to);

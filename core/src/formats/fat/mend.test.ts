@@ -109,6 +109,12 @@ test("chains that nothing names, and copies that differ", async () => {
   assert.deepEqual(half.bytes.subarray(plan.fatStart), original.subarray(plan.fatStart));
 });
 
+test("a directory that was growing keeps what it had", async () => {
+  const { report, bytes } = await mended((volume) => setFat(volume, 3, two + 200));
+  assert.deepEqual([report.removed, report.freed], [[], 0]);
+  assert.deepEqual(bytes, original);
+});
+
 test("a directory that is broken: nothing is changed", async () => {
   const bytes = Uint8Array.from(original);
   setFat(bytes, 3, 1);

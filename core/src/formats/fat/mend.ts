@@ -1,6 +1,6 @@
 /**
  * Mends what a power cut leaves of a FAT32 volume that was being changed: two names of one file (a rename that was half
- * written), files whose chain ends too early, chains that nothing names, copies of the table that differ. Nobody may have
+ * written), files whose chain ends too early, chains that nothing names, a directory that was growing, copies of the table that differ. Nobody may have
  * the volume mounted. Left alone, the first of these turns into lost data when one of the two names is removed.
  */
 import { FormatError } from "../../errors/index.ts";
@@ -11,6 +11,7 @@ import {
   ATTRIBUTE_VOLUME,
   ATTRIBUTES_LONG_NAME,
   CLUSTER_BAD,
+  CLUSTER_END,
   CLUSTER_END_MIN,
   CLUSTER_FREE,
   CLUSTER_MASK,
@@ -83,6 +84,17 @@ export async function mendFat(volume: FatMedium, policy: MendPolicy, options: Re
     return { clusters, isWhole: needsAll };
   }
 
+  /** A directory that was growing ends where the table says so: the cluster that it leads to is not its own yet. */
+  function followDirectory(first: number) {
+    const found = follow(first, MAX_DIRECTORY_SIZE / clusterSize, false);
+    const last = found.clusters.at(-1);
+    if (found.isWhole || last === undefined) return found;
+    const added = next(last);
+    if (added < FIRST_CLUSTER || added >= end || next(added) !== CLUSTER_FREE) return found;
+    view.setUint32(last * 4, CLUSTER_END, true);
+    return { ...found, isWhole: true };
+  }
+
   const owner = new Map<number, Named>(); // of first clusters
   const used = new Uint8Array(end);
   const removed: Named[] = [];
@@ -94,7 +106,7 @@ export async function mendFat(volume: FatMedium, policy: MendPolicy, options: Re
   let count = 0;
   for (let directory = pending.shift(); directory !== undefined; directory = pending.shift()) {
     options.signal?.throwIfAborted();
-    const { clusters, isWhole } = follow(directory.first, MAX_DIRECTORY_SIZE / clusterSize, false);
+    const { clusters, isWhole } = followDirectory(directory.first);
     const isTwice = clusters.some((cluster) => used[cluster] === 1);
     if (!isWhole || clusters.length === 0 || isTwice)
       throw new FormatError("fat-chain", `/${directory.path}: the chain of the directory is broken`, {

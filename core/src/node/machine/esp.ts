@@ -1,5 +1,6 @@
 /** The ESP of the disk that this machine runs from: where it is mounted, or mounted for a while, and its files. */
 import { execFile } from "node:child_process";
+import { constants } from "node:fs";
 import { type FileHandle, lstat, mkdir, open, readdir, rename, statfs, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -129,6 +130,18 @@ function espFiles(place: string, folder: FileHandle): EspFiles {
             offset += chunk.length;
             onProgress?.(chunk.length);
           }
+          await handle.sync();
+        } finally {
+          await handle.close();
+        }
+      });
+    },
+    async overwrite(path, offset, bytes) {
+      const at = join(place, path);
+      await writing(at, async () => {
+        const handle = await open(at, constants.O_WRONLY | constants.O_NOFOLLOW);
+        try {
+          await writeAll(handle, at, offset, bytes);
           await handle.sync();
         } finally {
           await handle.close();

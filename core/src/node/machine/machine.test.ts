@@ -83,6 +83,8 @@ test("files of an ESP that is mounted", async () => {
   await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("UKI!")), { from: 1 });
   assert.equal(await readFile(join(place, "EFI/Linux/.new"), "utf8"), "uKI!");
   await esp.flush();
+  await esp.overwrite("EFI/Linux/.new", 1, encodeUtf8("ki"));
+  assert.equal(await readFile(join(place, "EFI/Linux/.new"), "utf8"), "uki!");
   await esp.rename("EFI/Linux/.new", "EFI/Linux/os_2+3.efi");
   await esp.write("EFI/Linux/other.efi", bytesSource(encodeUtf8("x")));
   await assert.rejects(esp.rename("EFI/Linux/other.efi", "EFI/Linux/os_2+3.efi"), { code: "exists" });

@@ -8,6 +8,7 @@ import type { ReadOptions } from "../../source/index.ts";
 import { parseOsRelease } from "../build/os-release.ts";
 import { readUki } from "../disk/disk.ts";
 import { compareVersions } from "../release/compare-versions.ts";
+import { isGuarded } from "./entry-guard.ts";
 import type { EspFiles } from "./esp-files.ts";
 
 /** Where Type #2 entries are on the ESP. */
@@ -100,19 +101,26 @@ export interface BootEntries {
   readonly entries: readonly BootEntry[];
   /** Files that are named as entries, but the boot loader passes over: no PE image, or one without the sections of a UKI. */
   readonly unusable: readonly { readonly name: string; readonly size: number; readonly why: string }[];
+  /** UKIs that a broken run was about to name, see entry-guard.ts; the boot loader passes over them too. */
+  readonly guarded: readonly { readonly name: string; readonly size: number }[];
 }
 
 /** Reads what is in {@link ENTRY_FOLDER}. Throws what the port throws, but for what is wrong with single files. */
 export async function readBootEntries(esp: EspFiles, options: ReadOptions = {}): Promise<BootEntries> {
   const entries: BootEntry[] = [];
   const unusable: { name: string; size: number; why: string }[] = [];
+  const guarded: { name: string; size: number }[] = [];
   const files = (await esp.list(ENTRY_FOLDER)).toSorted((a, b) => compareUnits(a.name, b.name));
   for (const { name, size } of files) {
     const parsed = parseEntryName(name);
     if (parsed === undefined) continue;
-    if (entries.length + unusable.length === MAX_ENTRIES) break;
+    if (entries.length + unusable.length + guarded.length === MAX_ENTRIES) break;
     const content = await esp.open(`${ENTRY_FOLDER}/${name}`);
     try {
+      if (await isGuarded(content, options)) {
+        guarded.push({ name, size });
+        continue;
+      }
       const uki = await readUki(content, name, options);
       const osRelease = parseOsRelease(uki.osRelease);
       const first = (...keys: string[]) => keys.map((key) => osRelease.get(key)).find((value) => value) ?? "";
@@ -132,5 +140,5 @@ export async function readBootEntries(esp: EspFiles, options: ReadOptions = {}):
       await content.close();
     }
   }
-  return { entries: entries.toSorted(compareEntries), unusable };
+  return { entries: entries.toSorted(compareEntries), unusable, guarded };
 }

@@ -31,6 +31,8 @@ export interface EspFiles {
    * of it. Where it breaks off the file is there with what was written.
    */
   write(path: string, content: Source, options?: EspWriteOptions): Promise<void>;
+  /** Changes bytes of a file that is there, within its size. What lies in one sector of the medium is written at once or not at all. */
+  overwrite(path: string, offset: number, bytes: Uint8Array): Promise<void>;
   /** Within one folder. Throws SinkError `exists` where `to` is there. */
   rename(from: string, to: string): Promise<void>;
   /** Throws SourceError `not-found`. */

@@ -13,6 +13,7 @@ import { digestSource } from "../release/describe.ts";
 import { stemOf } from "../release/identity.ts";
 import type { Release } from "../release/release.ts";
 import {
+  type BootEntries,
   type BootEntry,
   chosenEntry,
   compareEntries,
@@ -22,7 +23,8 @@ import {
   readBootEntries,
 } from "./boot-entries.ts";
 import type { ContentEnvironment, ReleaseContent } from "./content.ts";
-import type { EspFiles } from "./esp-files.ts";
+import { isGuarded, removeGuard, renameGuarded } from "./entry-guard.ts";
+import type { EspFile, EspFiles } from "./esp-files.ts";
 import type { System } from "./system.ts";
 
 /** What every temporary name of ours looks like. */
@@ -41,16 +43,35 @@ function temporaryName({ digest }: Artifact): string {
   return `ashlar-${digest.slice(digest.indexOf(":") + 1).slice(0, 16)}.new`;
 }
 
-/** Files that broken runs have left, but for that of `uki`. */
-export async function leftovers(esp: EspFiles, uki: Artifact) {
-  const own = temporaryName(uki);
-  return (await esp.list(ENTRY_FOLDER)).filter(({ name }) => TEMPORARY.test(name) && name.toLowerCase() !== own);
+/** What broken runs have left. */
+interface Leftovers {
+  /** Of the UKI that is asked for, to be gone on with: under its temporary name, or whole under one that it was being given. */
+  readonly own: EspFile | undefined;
+  readonly others: readonly EspFile[];
 }
 
-/** Bytes of `uki` that a broken run has written. */
-export async function writtenBefore(esp: EspFiles, uki: Artifact): Promise<number> {
-  const own = temporaryName(uki);
-  return (await esp.list(ENTRY_FOLDER)).find(({ name }) => name.toLowerCase() === own)?.size ?? 0;
+export async function findLeftovers(
+  esp: EspFiles,
+  { guarded }: Pick<BootEntries, "guarded">,
+  uki: Artifact,
+): Promise<Leftovers> {
+  const temporary = (await esp.list(ENTRY_FOLDER)).filter(({ name }) => TEMPORARY.test(name));
+  const name = temporaryName(uki);
+  const own =
+    temporary.find((file) => file.name.toLowerCase() === name) ?? guarded.find(({ size }) => size === uki.size);
+  return { own, others: [...temporary, ...guarded].filter((file) => file !== own) };
+}
+
+/** What a broken run was about to name gets its temporary name, under which it may be whole. Returns the bytes that are there. */
+async function takeBack(esp: EspFiles, uki: Artifact, options: ReadOptions): Promise<number> {
+  const { own } = await findLeftovers(esp, await readBootEntries(esp, options), uki);
+  if (own === undefined) return 0;
+  const path = `${ENTRY_FOLDER}/${temporaryName(uki)}`;
+  if (!TEMPORARY.test(own.name)) await renameEntries(esp, [{ from: own.name, to: temporaryName(uki) }]);
+  const file = await esp.open(path);
+  const wasNamed = await isGuarded(file, options).finally(() => file.close());
+  if (wasNamed) await removeGuard(esp, path);
+  return Math.min(own.size, uki.size);
 }
 
 /** The entry that has this very UKI, whatever it is called. */
@@ -138,7 +159,7 @@ export async function writeUki(
   const { signal } = environment;
   const { entries } = await readBootEntries(esp, environment);
   const path = `${ENTRY_FOLDER}/${temporaryName(uki)}`;
-  const there = Math.min(await writtenBefore(esp, uki), uki.size);
+  const there = await takeBack(esp, uki, environment);
   let fetched = 0;
   async function write(from: number, helpers: readonly BootEntry[]): Promise<void> {
     const local = await openLocalSections(esp, helpers, environment);
@@ -201,7 +222,7 @@ function sized(source: Source, { name, size }: Artifact): Source {
 
 /** Gives the UKI that {@link writeUki} wrote its name. */
 export async function nameUki(esp: EspFiles, uki: Artifact, name: string): Promise<void> {
-  await renameEntries(esp, [{ from: temporaryName(uki), to: name }]);
+  await renameGuarded(esp, `${ENTRY_FOLDER}/${temporaryName(uki)}`, `${ENTRY_FOLDER}/${name}`);
 }
 
 /**

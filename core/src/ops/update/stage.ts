@@ -24,16 +24,7 @@ import type { Machine, Staged, StageOptions } from "./machine.ts";
 import { openSlotRoot } from "./slot-root.ts";
 import { markFilled, markFree } from "./slot-table.ts";
 import { type RunningSlot, readSlots, runningSlot, type Slot } from "./slots.ts";
-import {
-  findUki,
-  freeStem,
-  leftovers,
-  nameUki,
-  removeEntries,
-  renameEntries,
-  writeUki,
-  writtenBefore,
-} from "./stage-entry.ts";
+import { findLeftovers, findUki, freeStem, nameUki, removeEntries, renameEntries, writeUki } from "./stage-entry.ts";
 import { assertSystem, type System } from "./system.ts";
 
 const DEFAULT_TRIES = 3;
@@ -110,7 +101,8 @@ async function prepare(
     );
   const present = await findUki(esp, found.entries, system.uki, environment);
   const isRunning = release.rootHash === running;
-  const leftover = (await leftovers(esp, system.uki)).map(({ name }) => name);
+  const left = await findLeftovers(esp, found, system.uki);
+  const leftover = left.others.map(({ name }) => name);
   const products = new Set([system.imageId, ...own.map(({ sortKey }) => sortKey)]);
   const stale = found.entries
     .filter((entry) => isStale(entry, running, slots.inactive, products))
@@ -118,7 +110,7 @@ async function prepare(
   const obsolete = isRunning ? leftover : [...leftover, ...stale];
   const stage = { system, slots, isRunning, found, present, obsolete };
   planOrder(stage, machine, options); // throws before anything is changed
-  if (present === undefined) await assertSpace(stage, esp);
+  if (present === undefined) await assertSpace(stage, esp, left.own?.size ?? 0);
   return stage;
 }
 
@@ -158,12 +150,16 @@ function assertFits({ name, release }: ReleaseContent, { root, verity, name: slo
 }
 
 /** Throws PolicyError `esp-full`. The entries of what runs stay whatever happens. */
-async function assertSpace({ system: { uki }, found, obsolete }: Stage, esp: Machine["esp"]): Promise<void> {
+async function assertSpace(
+  { system: { uki }, found, obsolete }: Stage,
+  esp: Machine["esp"],
+  written: number,
+): Promise<void> {
   const sizes = new Map(
     [...found.entries, ...found.unusable, ...(await esp.list(ENTRY_FOLDER))].map((one) => [one.name, one.size]),
   );
   const freed = obsolete.reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0);
-  const there = (await esp.free()) + freed + (await writtenBefore(esp, uki));
+  const there = (await esp.free()) + freed + written;
   const needed = uki.size + ESP_SLACK;
   if (needed > there)
     throw new PolicyError("esp-full", `${esp.name}: ${needed} bytes are needed for the new UKI, ${there} can be had`, {
@@ -329,7 +325,7 @@ async function stageEntry(
     found.entries.some((entry) => entry.name === name && name !== present?.name),
   );
   const { wanted, before, after } = planOrder({ ...stage, found, present, obsolete }, machine, options);
-  const leftover = (await leftovers(esp, system.uki)).map(({ name }) => name);
+  const leftover = (await findLeftovers(esp, found, system.uki)).others.map(({ name }) => name);
   if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0)
     await options.onStep?.("entry");
   await removeEntries(esp, [...obsolete, ...leftover], machine.running, environment);
