@@ -22,12 +22,11 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
-import { isAshlarError } from "../../core/src/errors/index.ts";
 import { readHostTree, runGetfattr } from "../../core/src/node/host-tree.ts";
-import { fileScratch, nodeDecompressors, nodeFiles, nodeHashes } from "../../core/src/node/index.ts";
-import { type Input, type InputOptions, parseReference, readInput } from "../../core/src/ops/image/index.ts";
+import type { InputOptions } from "../../core/src/ops/image/index.ts";
 import { ashlar, ashlarOk, readRelease } from "../support/ashlar.ts";
-import { type Listing, listDirectory, listTree } from "../support/listing.ts";
+import { failsWith, listInput, withInput } from "../support/inputs.ts";
+import { listDirectory, listTree } from "../support/listing.ts";
 import { writeLayout } from "../support/oci.ts";
 import { type Oracle, requireOracle } from "../support/oracle.ts";
 import { REPOSITORY } from "../support/roots.ts";
@@ -40,30 +39,6 @@ function folder(t: TestContext): string {
   t.after(() => rmSync(work, { recursive: true, force: true }));
   return work;
 }
-
-async function withInput<T>(reference: string, options: InputOptions, use: (input: Input) => Promise<T>): Promise<T> {
-  const environment = {
-    hashes: nodeHashes,
-    files: nodeFiles,
-    scratch: fileScratch(tmpdir()),
-    decompressors: nodeDecompressors,
-  };
-  const input = await readInput(parseReference(reference), environment, options);
-  try {
-    return await use(input);
-  } finally {
-    await input.dispose();
-  }
-}
-
-const list = (reference: string, options: InputOptions = {}): Promise<Listing> =>
-  withInput(reference, options, (input) => listTree(input.tree));
-
-const fails = (code: string) => (error: unknown) => {
-  assert.ok(isAshlarError(error) && error.code === code, `expected ${code}, got ${error}`);
-  assert.ok(!error.message.includes("\n") && error.message.length < 800, error.message);
-  return true;
-};
 
 const file = (name: string, content = name, more: Partial<TarEntry> = {}): TarEntry => ({ name, content, ...more });
 
@@ -131,11 +106,11 @@ test("what skopeo writes: oci, oci-archive, docker-archive, dir, plain, gzip, zs
   for (const [to, source = from, ...args] of copies) await skopeoCopy(skopeo, [...args, source, to]);
   for (const [to] of copies) {
     const name = to.startsWith("docker-archive") ? to.replace(/:example.*/, "") : to;
-    assert.deepEqual(Object.fromEntries(await list(name)), Object.fromEntries(made.expected), name);
+    assert.deepEqual(Object.fromEntries(await listInput(name)), Object.fromEntries(made.expected), name);
   }
   for (const name of ["example.org/some/name:v1", "some/name:v1", "name:v1", "v1"])
-    assert.deepEqual(await list(`docker-archive:${at("docker.tar")}:${name}`), made.expected, name);
-  await assert.rejects(list(`docker-archive:${at("docker.tar")}:v2`), fails("no-such-image"));
+    assert.deepEqual(await listInput(`docker-archive:${at("docker.tar")}:${name}`), made.expected, name);
+  await assert.rejects(listInput(`docker-archive:${at("docker.tar")}:v2`), failsWith("no-such-image"));
 });
 
 test("what is recorded: the manifest, or the image id where none came with it", async (t) => {
@@ -162,7 +137,7 @@ test("what is recorded: the manifest, or the image id where none came with it", 
 test("what podman 5.4 and buildah 1.39 write, in every format", async (t) => {
   const work = folder(t);
   spawnSync("tar", ["-xzf", join(REPOSITORY, "testdata/images/containers.tar.gz"), "-C", work]);
-  const expected = await list(`oci:${join(work, "b-oci")}`);
+  const expected = await listInput(`oci:${join(work, "b-oci")}`);
   assert.deepEqual(
     [...expected].map(([path, { type, mode, inode = "", content = "" }]) =>
       [path, type, mode, inode, content].join(" "),
@@ -190,9 +165,9 @@ test("what podman 5.4 and buildah 1.39 write, in every format", async (t) => {
   ]) {
     const [transport, ...path] = name.split(":");
     const there = path.join(":").replace("two", "two:1").replace("two:1:1", "two:1");
-    assert.deepEqual(await list(`${transport}:${work}/${there}`), expected, name);
+    assert.deepEqual(await listInput(`${transport}:${work}/${there}`), expected, name);
   }
-  await assert.rejects(list(`docker-archive:${work}/p-multi.tar`), fails("ambiguous-image"));
+  await assert.rejects(listInput(`docker-archive:${work}/p-multi.tar`), failsWith("ambiguous-image"));
   const umoci = requireOracle(t, "umoci", { from: "tools" });
   if (umoci === undefined || !isRoot) return;
   await umoci.ok(["unpack", "--image", `${work}/b-oci:latest`, join(work, "bundle")]);
@@ -212,7 +187,7 @@ test("120 layers, each changing what the one below it did", async (t) => {
   if (made === undefined) return;
   for (const concurrency of [1, 8])
     assert.deepEqual(
-      Object.fromEntries(await list(`oci:${made.layout}`, { concurrency })),
+      Object.fromEntries(await listInput(`oci:${made.layout}`, { concurrency })),
       Object.fromEntries(made.expected),
     );
 });
@@ -273,7 +248,7 @@ function dockerSave(work: string, form: "legacy" | "oci", spoil: Record<string, 
 test("docker save, before and since version 25", async (t) => {
   const work = folder(t);
   for (const form of ["legacy", "oci"] as const) {
-    const listing = await list(`docker-archive:${dockerSave(work, form)}:some`);
+    const listing = await listInput(`docker-archive:${dockerSave(work, form)}:some`);
     assert.deepEqual([...listing.keys()], ["", "a", "d", "d/b", "d/c"], form);
   }
 });
@@ -282,19 +257,31 @@ test("a docker-archive is held to its config: diffIDs, the id in its name, the n
   const work = folder(t);
   const wrong = { rootfs: { type: "layers", diff_ids: Array(3).fill(`sha256:${"0".repeat(64)}`) } };
   await assert.rejects(
-    list(`docker-archive:${dockerSave(work, "legacy", { config: wrong })}`),
-    fails("diff-id-mismatch"),
+    listInput(`docker-archive:${dockerSave(work, "legacy", { config: wrong })}`),
+    failsWith("diff-id-mismatch"),
   );
-  await assert.rejects(list(`docker-archive:${dockerSave(work, "oci", { config: wrong })}`), fails("diff-id-mismatch"));
+  await assert.rejects(
+    listInput(`docker-archive:${dockerSave(work, "oci", { config: wrong })}`),
+    failsWith("diff-id-mismatch"),
+  );
   const few = { rootfs: { type: "layers", diff_ids: [] } };
-  await assert.rejects(list(`docker-archive:${dockerSave(work, "legacy", { config: few })}`), fails("layer-count"));
+  await assert.rejects(
+    listInput(`docker-archive:${dockerSave(work, "legacy", { config: few })}`),
+    failsWith("layer-count"),
+  );
   const missing = { Layers: ["x", "y", "z"] };
-  await assert.rejects(list(`docker-archive:${dockerSave(work, "legacy", { manifest: missing })}`), fails("no-blob"));
+  await assert.rejects(
+    listInput(`docker-archive:${dockerSave(work, "legacy", { manifest: missing })}`),
+    failsWith("no-blob"),
+  );
   const outside = { Config: "../../etc/passwd" };
-  await assert.rejects(list(`docker-archive:${dockerSave(work, "legacy", { manifest: outside })}`), fails("no-blob"));
+  await assert.rejects(
+    listInput(`docker-archive:${dockerSave(work, "legacy", { manifest: outside })}`),
+    failsWith("no-blob"),
+  );
   const path = dockerSave(work, "legacy");
   writeFileSync(path, Buffer.from(readFileSync(path).toString("latin1").replace('"linux"', '"linuy"'), "latin1"));
-  await assert.rejects(list(`docker-archive:${path}`), fails("digest-mismatch"));
+  await assert.rejects(listInput(`docker-archive:${path}`), failsWith("digest-mismatch"));
 });
 
 /** A directory with everything that an ordinary file system has. */
@@ -324,8 +311,8 @@ function makeDirectory(work: string): string {
 test("a directory is read as it is: types, modes, owners, times, links, xattrs, devices", async (t) => {
   const root = makeDirectory(folder(t));
   const expected = listDirectory(root);
-  assert.deepEqual(Object.fromEntries(await list(`dir:${root}`)), Object.fromEntries(expected));
-  assert.deepEqual(await list(`dir:${root}/`), expected);
+  assert.deepEqual(Object.fromEntries(await listInput(`dir:${root}`)), Object.fromEntries(expected));
+  assert.deepEqual(await listInput(`dir:${root}/`), expected);
   assert.ok(expected.get("etc/motd")?.["xattrs"]?.startsWith("user.note="), "the file system has xattrs");
   const all = runGetfattr(root);
   assert.deepEqual(
@@ -356,7 +343,7 @@ test("an archive of it, plain, gzip, zstd or from a pipe, is the same; whiteouts
   const roots: string[] = [];
   for (const name of [`tar:${at}`, `tar:${at}.gz`, `tar:${at}.zst`]) {
     if (!existsSync(name.slice(4))) continue; // no zstd here
-    assert.deepEqual(Object.fromEntries(await list(name)), Object.fromEntries(expected), name);
+    assert.deepEqual(Object.fromEntries(await listInput(name)), Object.fromEntries(expected), name);
     assert.equal(
       await withInput(name, {}, async ({ digest }) => digest),
       `sha256:${createHash("sha256").update(readFileSync(at)).digest("hex")}`,
@@ -387,7 +374,7 @@ test("a file that changes, or cannot be read, is an error that names it", async 
     change();
     await listTree(tree);
   };
-  const named = (code: string, name: string) => (error: unknown) => fails(code)(error) && `${error}`.includes(name);
+  const named = (code: string, name: string) => (error: unknown) => failsWith(code)(error) && `${error}`.includes(name);
   await assert.rejects(
     read(() => appendFileSync(join(root, "usr/bin/big"), "x")),
     named("changed", "usr/bin/big"),
@@ -400,9 +387,9 @@ test("a file that changes, or cannot be read, is an error that names it", async 
     read(() => rmSync(join(root, "usr/bin/big"))),
     named("not-found", "usr/bin/big"),
   );
-  await assert.rejects(list(`dir:${root}/etc/motd`), fails("not-a-directory"));
-  await assert.rejects(list(`tar:${root}`), fails("is-a-directory"));
-  await assert.rejects(list(`tar:${root}/etc/motd`), fails("truncated"));
+  await assert.rejects(listInput(`dir:${root}/etc/motd`), failsWith("not-a-directory"));
+  await assert.rejects(listInput(`tar:${root}`), failsWith("is-a-directory"));
+  await assert.rejects(listInput(`tar:${root}/etc/motd`), failsWith("truncated"));
   assert.match(ashlar(["seal", `dir:${root}`, "-o", join(root, "etc/out"), "--name", "x"]).stderr, /is inside of dir:/);
   assert.ok(!readdirSync(join(root, "etc")).includes("out"));
   if (!isRoot) return;
@@ -457,6 +444,6 @@ test("what a tree is for: its programs say, --platform agrees or is refused", as
   );
   await assert.rejects(
     architecture(arm, { platform: { os: "linux", architecture: "amd64" } }),
-    fails("no-such-platform"),
+    failsWith("no-such-platform"),
   );
 });

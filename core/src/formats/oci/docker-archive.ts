@@ -91,18 +91,33 @@ export function idInName(path: string): Digest | undefined {
   return hex === undefined ? undefined : `sha256:${hex}`;
 }
 
-const MAGICS: readonly (readonly [Compression | "xz" | "bzip2", readonly number[]])[] = [
+/** What people compress archives with and no layer may be; known, so that an error can name it. */
+const FOREIGN = ["xz", "bzip2", "lz4", "lzip", "compress"] as const;
+export type ForeignCompression = (typeof FOREIGN)[number];
+
+/** An undefined byte may be any. Where a plain tar may begin with such letters, bytes that no name has are among them. */
+const MAGICS: readonly (readonly [Compression | ForeignCompression, readonly (number | undefined)[]])[] = [
   ["gzip", [0x1f, 0x8b]],
   ["zstd", [0x28, 0xb5, 0x2f, 0xfd]],
   ["zstd", [0x50, 0x2a, 0x4d, 0x18]], // a skippable frame first, as of zstd:chunked and pzstd
   ["xz", [0xfd, 0x37, 0x7a, 0x58, 0x5a]],
-  ["bzip2", [0x42, 0x5a, 0x68]],
+  ["bzip2", [0x42, 0x5a, 0x68, undefined, 0x31, 0x41, 0x59, 0x26]], // "BZh", level, π
+  ["bzip2", [0x42, 0x5a, 0x68, undefined, 0x17, 0x72, 0x45, 0x38]], // of nothing
+  ["lz4", [0x04, 0x22, 0x4d, 0x18]],
+  ["lzip", [0x4c, 0x5a, 0x49, 0x50, 0x01]],
+  ["compress", [0x1f, 0x9d]],
 ];
 
 /** Bytes that {@link compressionOf} looks at. */
-export const MAGIC_SIZE = 6;
+export const MAGIC_SIZE = 8;
 
 /** By the first bytes, where nothing else says it. What is none of these is `none`. */
-export function compressionOf(start: Uint8Array): Compression | "xz" | "bzip2" {
-  return MAGICS.find(([, magic]) => magic.every((byte, index) => start[index] === byte))?.[0] ?? "none";
+export function compressionOf(start: Uint8Array): Compression | ForeignCompression {
+  const fits = (magic: readonly (number | undefined)[]) =>
+    magic.every((byte, index) => byte === undefined || start[index] === byte);
+  return MAGICS.find(([, magic]) => fits(magic))?.[0] ?? "none";
+}
+
+export function isForeign(compression: Compression | ForeignCompression): compression is ForeignCompression {
+  return (FOREIGN as readonly string[]).includes(compression);
 }

@@ -4,6 +4,7 @@ export {
   type DockerImage,
   fullName,
   idInName,
+  isForeign,
   MAGIC_SIZE,
   parseDockerManifest,
   selectDockerImage,

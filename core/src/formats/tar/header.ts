@@ -31,6 +31,9 @@ export interface TarEntry {
   readonly mtime: bigint;
   /** Full name → value. */
   readonly xattrs: Xattrs;
+  /** POSIX ACLs as text: see acl.ts. */
+  readonly accessAcl: ByteString | undefined;
+  readonly defaultAcl: ByteString | undefined;
   readonly devMajor: number;
   readonly devMinor: number;
   /** Where the stored bytes belong, in order; undefined for a file without holes. */
@@ -149,6 +152,11 @@ export function parseHeader(
       },
     );
   if (flag === TYPEFLAG.oldFile && path.endsWith("/")) type = "directory"; // so wrote v7, which had no type for it
+  // star has maps of its own under the same type. Without its map the content would be read as something that it is not.
+  if (type === "file" && (flag === TYPEFLAG.gnuSparse ? dialect !== "gnu" : pax.has("SCHILY.realsize")))
+    throw new UnsupportedError("star-sparse", `${named()}: is a sparse file as only star writes and reads them`, {
+      offset: headerOffset,
+    });
   const isLink = type === "hardlink" || type === "symlink";
   const linkTarget = isLink
     ? (pax.get("linkpath") ?? extensions.longLink ?? textField(raw.linkname))
@@ -171,6 +179,8 @@ export function parseHeader(
     gid: id(raw.gid, "gid"),
     mtime: modificationTime(raw.mtime, pax.get("mtime")) ?? fail("bad-number", "mtime is no time"),
     xattrs: typeof xattrs === "string" ? fail("bad-xattr", xattrs) : xattrs,
+    accessAcl: pax.get("SCHILY.acl.access"),
+    defaultAcl: pax.get("SCHILY.acl.default"),
     devMajor: isDevice ? number(raw.devmajor, "SCHILY.devmajor", "devmajor") : 0,
     devMinor: isDevice ? number(raw.devminor, "SCHILY.devminor", "devminor") : 0,
   };

@@ -1,3 +1,4 @@
+export { type AclEntry, encodeAcl, isPlainMode, modeOfAcl, type NumberedAclEntry, parseAcl } from "./acl.ts";
 export type { TarEntry, TarType } from "./header.ts";
 export { readTar, readTarEntries, type TarMember } from "./members.ts";
 export { type TarOptions, type TarParser, tarParser } from "./read.ts";

@@ -204,6 +204,18 @@ test("the end: two zero blocks, one and nothing, none where that is allowed", ()
   assert.throws(() => read(concatBytes(body, new Uint8Array(512), body)), failsWith("lone-zero-block"));
   // A second archive behind the first, or anything else, is passed over.
   assert.equal(read(concatBytes(body, TAR_END, body, encodeUtf8("garbage"))).length, 1);
+  const strict = (rest: Uint8Array, chunkSize: number) =>
+    read(concatBytes(body, TAR_END, rest), chunkSize, { afterEnd: "zeros" });
+  for (const chunkSize of [1, 512, 5000]) {
+    assert.equal(strict(new Uint8Array(3000), chunkSize).length, 1);
+    for (const rest of [body, concatBytes(new Uint8Array(700), encodeUtf8("x"))])
+      assert.throws(
+        () => strict(rest, chunkSize),
+        (error: unknown) =>
+          failsWith("trailing-bytes")(error) &&
+          (error as FormatError).details.offset === 2048 + rest.findIndex((byte) => byte !== 0),
+      );
+  }
 });
 
 test("truncation anywhere is an error that says where", () => {

@@ -20,6 +20,11 @@ export interface TarOptions {
    * such an end cannot be told from truncation. Default: false.
    */
   readonly allowMissingEnd?: boolean;
+  /**
+   * What follows the two zero blocks: `ignored`, as GNU tar has it; or `zeros`, since anything else is lost, such as the
+   * second of two archives that were put together with `cat`. Default: `ignored`.
+   */
+  readonly afterEnd?: "ignored" | "zeros";
 }
 
 export interface TarParser {
@@ -40,12 +45,13 @@ export interface TarParser {
 
 /**
  * A synchronous parser that bytes are pushed into. Errors: FormatError `truncated`, `bad-checksum`, `bad-number`,
- * `bad-path`, `bad-pax`, `bad-xattr`, `bad-sparse`, `too-large`, `lone-zero-block`; UnsupportedError `tar-type`.
+ * `bad-path`, `bad-pax`, `bad-xattr`, `bad-sparse`, `too-large`, `lone-zero-block`, `trailing-bytes`; UnsupportedError
+ * `tar-type`, `star-sparse`.
  * Once it has thrown it is over.
  */
 export function tarParser(options: TarOptions = {}): TarParser {
   const input: Input = { chunk: new Uint8Array(0), at: 0, start: 0, ended: false, passing: 0, skipped: 0 };
-  const steps = parseArchive(input, options.what ?? "tar archive", options.allowMissingEnd ?? false);
+  const steps = parseArchive(input, options);
   return {
     push(chunk) {
       if (input.at < input.chunk.length) throw new TypeError("push: events of the last chunk were not taken");
@@ -79,7 +85,8 @@ interface Pending {
   longLink: ByteString | undefined;
 }
 
-function* parseArchive(input: Input, what: string, allowMissingEnd: boolean): Steps<void> {
+function* parseArchive(input: Input, options: TarOptions): Steps<void> {
+  const { what = "tar archive", allowMissingEnd = false, afterEnd = "ignored" } = options;
   let globals: PaxRecord[] = [];
   let pending: Pending = { local: undefined, longName: undefined, longLink: undefined };
   for (;;) {
@@ -96,7 +103,7 @@ function* parseArchive(input: Input, what: string, allowMissingEnd: boolean): St
         throw new FormatError("truncated", `${inHeader()}: the archive ends after an extension header`, {
           offset: headerOffset,
         });
-      return yield* passEnd(input, what);
+      return yield* passEnd(input, what, afterEnd);
     }
     assertChecksum(header, headerOffset, what);
     switch (RawHeader.view(header).typeflag[0]) {
@@ -124,14 +131,23 @@ function* parseArchive(input: Input, what: string, allowMissingEnd: boolean): St
   }
 }
 
-/** After the first zero block: a second one or nothing. What follows the second is not looked at, as in GNU tar. */
-function* passEnd(input: Input, what: string): Steps<void> {
+/** After the first zero block: a second one or nothing. */
+function* passEnd(input: Input, what: string, afterEnd: "ignored" | "zeros"): Steps<void> {
   if (!(yield* fill(input))) return;
   const offset = position(input);
   const second = yield* take(input, BLOCK_SIZE, () => `${what}: second zero block`);
   if (!isZero(second))
     throw new FormatError("lone-zero-block", `${what}: a header follows a single zero block at ${offset}`, { offset });
-  while (yield* fill(input)) input.at = input.chunk.length;
+  while (yield* fill(input)) {
+    const rest = input.chunk.subarray(input.at);
+    if (afterEnd === "zeros" && !isZero(rest)) {
+      const at = position(input) + rest.findIndex((byte) => byte !== 0);
+      throw new FormatError("trailing-bytes", `${what}: other bytes follow the end of the archive, at ${at}`, {
+        offset: at,
+      });
+    }
+    input.at = input.chunk.length;
+  }
 }
 
 function* takePax(input: Input, header: Uint8Array, headerOffset: number, what: string): Steps<PaxRecord[]> {

@@ -5,6 +5,7 @@ import {
   compressionOf,
   formatPlatform,
   isDirectoryTransport,
+  isForeign,
   MAGIC_SIZE,
   type Platform,
 } from "../../formats/oci/index.ts";
@@ -12,6 +13,7 @@ import { type Digest, formatDigest } from "../../hash/index.ts";
 import type { ReadOptions } from "../../source/index.ts";
 import { attributes, type Directory, directory, resolvePath, walkTree } from "../../tree/index.ts";
 import { silentReporter } from "../report.ts";
+import { withAcls } from "./acls.ts";
 import { applyLayer, withoutHostXattrs } from "./apply.ts";
 import { createdOf } from "./created.ts";
 import {
@@ -202,7 +204,7 @@ async function readTarInput(path: string, environment: InputEnvironment, options
   try {
     const { start, chunks } = await peek(counted(stream.chunks({ signal }), (size) => task.advance(size)));
     const compression = compressionOf(start);
-    if (compression === "xz" || compression === "bzip2")
+    if (isForeign(compression))
       throw new UnsupportedError(
         "compressed-archive",
         `${name}: is compressed with ${compression}; plain tar, gzip and zstd are read`,
@@ -213,7 +215,7 @@ async function readTarInput(path: string, environment: InputEnvironment, options
     );
     end();
     const tree = directory(attributes(0o755));
-    applyLayer(tree, { what: name, entries, contents });
+    applyLayer(tree, { what: name, entries: await withAcls({ what: name, entries, contents }), contents });
     return {
       name,
       tree,

@@ -175,7 +175,8 @@ export async function readTarStream(chunks: AsyncIterable<Uint8Array>, options: 
   const { what, limit, diffHash, contents, allowance, isArchive = false, signal } = options;
   const { used } = allowance;
   const classify = isArchive ? classifyPlainEntry : classifyEntry;
-  const parser = tarParser({ what, allowMissingEnd: !isArchive }); // a diffID says that nothing is missing
+  // A diffID says that nothing is missing; of a plain archive only its end does.
+  const parser = tarParser({ what, allowMissingEnd: !isArchive, afterEnd: isArchive ? "zeros" : "ignored" });
   const store = "place" in contents ? contents : undefined;
   const entries: LayerEntry[] = [];
   let isWanted = false; // the content that the parser gives out

@@ -10,6 +10,7 @@ import {
   type ImageStore,
   idInName,
   isDirectoryTransport,
+  isForeign,
   type Layer,
   MAGIC_SIZE,
   MAX_DOCUMENT_SIZE,
@@ -335,7 +336,7 @@ async function describeMember(
   const member = await openMember(tree, path, name);
   try {
     const compression = compressionOf(await member.read(0, Math.min(MAGIC_SIZE, member.size), options));
-    if (compression === "xz" || compression === "bzip2")
+    if (isForeign(compression))
       throw new UnsupportedError("media-type", `${name}: layer ${diffId} is compressed with ${compression}`);
     return {
       mediaType: "application/vnd.docker.image.rootfs.diff.tar",
