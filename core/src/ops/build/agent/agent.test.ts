@@ -1,5 +1,11 @@
 /** The agent in a root: what it needs is there, what it is for is the same machine. */
 import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { encodeUtf8 } from "../../../bytes/index.ts";
 import { sampleElf } from "../../../formats/elf/sample.ts";
@@ -9,6 +15,7 @@ import { bytesSource, memoryScratch, readAll } from "../../../source/index.ts";
 import { attributes, type Directory, directory, getNode, putNode, regularFile, walkTree } from "../../../tree/index.ts";
 import { architectureOf } from "../architecture.ts";
 import { copyAgent, findAgent, putAgent } from "./agent.ts";
+import { AGENT_FILES } from "./units.ts";
 
 const AMD64 = architectureOf("amd64");
 const program = bytesSource(sampleElf({ needed: ["libc.so.6", "libstdc++.so.6"] }));
@@ -61,6 +68,36 @@ test("an image in which it would not start, or never be confirmed, is refused", 
   const foreign = bytesSource(sampleElf({ machine: 183 }));
   await assert.rejects(put(tree(FILES), foreign), { code: "agent-architecture", message: /arm64.*amd64/ });
   await assert.rejects(put(tree(FILES), bytesSource(sampleElf({ bits: 1 }))), { code: "agent-architecture" });
+});
+
+test("a boot that is not healthy: the machine reboots while a try or another release is left", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "ashlar-unhealthy-"));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const variable = join(folder, "variable"); // a pipe: in variables of the firmware nobody can seek, on some kernels
+  execFileSync("mkfifo", [variable]);
+  writeFileSync(join(folder, "systemctl"), '#!/bin/sh\necho "called: $*"\n', { mode: 0o755 });
+  const script = AGENT_FILES["usr/lib/ashlar/agent/unhealthy.sh"]!.replaceAll(
+    /\/sys\/\S+LoaderBootCountPath[-0-9a-f]+/g,
+    variable,
+  );
+  for (const [name, reboots] of [
+    ["os_2+2-1.efi", true],
+    ["os_2+1-2.efi", true],
+    ["os_2+0-3.efi", true],
+    ["os_2+0-4.efi", false],
+    ["os_2+0.efi", false],
+    ["", false],
+  ] as const) {
+    const child = spawn("sh", [], {
+      env: { PATH: `${folder}:${process.env["PATH"]}` },
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    child.stdin.end(script);
+    const content = Buffer.concat([Buffer.of(7, 0, 0, 0), Buffer.from(`\\EFI\\Linux\\${name}\0`, "utf16le")]);
+    await writeFile(variable, content);
+    const said = (await child.stdout.toArray()).join("");
+    assert.equal(said.includes("called: --no-block reboot"), reboots, `${name}: ${said}`);
+  }
 });
 
 test("a copy has the digest of the executable; what is none is refused", async () => {

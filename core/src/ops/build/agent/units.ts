@@ -58,8 +58,9 @@ ExecStart=/bin/sh /usr/lib/ashlar/agent/unhealthy.sh
 StandardOutput=journal+console
 `;
 
-const UNHEALTHY = `# A counted boot is not confirmed: the next try, or what ran before.
-entry=$(tail -c +5 ${IS_COUNTED} | tr -d '\\0')
+const UNHEALTHY = `# A counted boot is not confirmed: the next try, or what ran before. The variable has 4 bytes of attributes in front, and efivarfs
+# does not let everybody seek in it.
+entry=$(tr -d '\\0' < ${IS_COUNTED})
 case $entry in
   *+0-[1-3].efi | *+[1-9]*-*.efi | *+[1-9]*.efi)
     echo "ashlar: this boot is not confirmed; rebooting"
