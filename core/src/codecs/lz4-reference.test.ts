@@ -25,13 +25,14 @@ interface Reference {
 export function encodeReference(
   content: Uint8Array,
   { algorithm, level, blockSize, clusterSize }: ClusterEncoding,
-  { maxContent, tableBits }: { readonly maxContent: number; readonly tableBits: number },
+  { maxContent, tableBits, headBits }: Readonly<Record<"maxContent" | "tableBits" | "headBits", number>>,
 ): Reference {
   const view = new DataView(content.buffer, content.byteOffset, content.length);
   const table = new Map<number, number>(); // place of the last content with this hash
-  const hash = (at: number): number =>
-    ((Math.imul(view.getUint32(at, true), 0x9e3779b1) + Math.imul(content[at + 4]!, 0x85ebca6b)) >>> 0) >>>
-    (32 - tableBits);
+  const hash = (at: number): number => {
+    const five = BigInt(view.getUint32(at, true)) + (BigInt(content[at + 4]!) << 32n);
+    return Number(BigInt.asUintN(40, five * 889523592379n) >> BigInt(40 - tableBits));
+  };
   const word = (at: number): number => view.getUint32(at, true);
 
   function sequence(from: number, literals: number, length: number, distance: number): number[] {
@@ -98,15 +99,16 @@ export function encodeReference(
   /** Places of each word so far, ascending; those that the module leaves out are missing here too. */
   const places = new Map<number, number[]>();
   let chained = 0;
+  const chainOf = (four: number): number => Math.imul(four, 0x9e3779b1) >>> (32 - headBits);
   function search(at: number, lowest: number, start: number, end: number, least: number, depth: number) {
     for (; chained <= at; chained++) {
-      const key = (Math.imul(word(chained), 0x9e3779b1) >>> 16) & 0xffff;
+      const key = chainOf(word(chained));
       const own = places.get(key);
       if (own === undefined) places.set(key, [chained]);
       else own.push(chained);
     }
     let best: { start: number; match: number; length: number } | undefined;
-    const own = places.get((Math.imul(word(at), 0x9e3779b1) >>> 16) & 0xffff) ?? [];
+    const own = places.get(chainOf(word(at))) ?? [];
     const reach = Math.max(start, chained - MAX_DISTANCE);
     for (let i = own.length - 1; i >= 0 && depth > 0 && own[i]! >= reach; i--, depth--) {
       const candidate = own[i]!;
@@ -119,6 +121,7 @@ export function encodeReference(
         back++;
       if (forward + back > (best?.length ?? least))
         best = { start: at - back, match: candidate - back, length: forward + back };
+      if (best !== undefined && best.length >= 128) break;
     }
     return best;
   }
@@ -173,6 +176,7 @@ export function encodeReference(
       extents.push(Math.min(size - done, blockSize), 2);
     }
   }
+  let isDense = false;
   for (let at = 0; at < content.length; ) {
     const left = content.length - at;
     const room = blockSize - (at % blockSize);
@@ -181,11 +185,10 @@ export function encodeReference(
       break;
     }
     const last = Math.min(content.length, at + maxContent);
-    let made = cluster(at, last);
-    if (algorithm === "lz4hc" && (left <= blockSize || saves(made))) {
-      chained = Math.max(chained, at);
-      made = highCluster(at, last, 2 ** (level - 1));
-    }
+    const fast = algorithm === "lz4" || !isDense ? cluster(at, last) : undefined;
+    const isHigh = algorithm === "lz4hc" && (fast === undefined || left <= blockSize || saves(fast));
+    if (isHigh) chained = Math.max(chained, at);
+    const made = isHigh || fast === undefined ? highCluster(at, last, Math.max(4, 2 ** (level - 3))) : fast;
     const { bytes, consumed } = made;
     const blocks = Math.ceil(bytes.length / blockSize);
     const size = blocks * blockSize;
@@ -193,6 +196,7 @@ export function encodeReference(
       const rawSize = left <= blockSize ? room : Math.max(Math.floor(consumed / blockSize), 1) * blockSize;
       raw(at, rawSize);
       at += rawSize;
+      isDense = false;
       continue;
     }
     const padded = new Uint8Array(size);
@@ -200,6 +204,7 @@ export function encodeReference(
     stored.push(padded);
     extents.push(consumed, blocks * 2 + 1);
     at += consumed;
+    isDense = true;
   }
   return { bytes: Uint8Array.from(Buffer.concat(stored)), extents };
 }
@@ -306,7 +311,7 @@ const encoding = fc
     fc.constantFrom(512, 4096, 4096),
     fc.constantFrom(1, 1, 2, 3, 16),
     fc.constantFrom("lz4" as const, "lz4hc" as const),
-    fc.constantFrom(1, 2, 5, 9),
+    fc.constantFrom(1, 2, 6, 9),
   )
   .map(
     ([blockSize, blocks, algorithm, level]): ClusterEncoding => ({
@@ -330,7 +335,8 @@ test("the module does what the reference does, and decodes to the content", asyn
         at += Math.ceil(bytes.length / how.blockSize) * how.blockSize;
       }
       const { bytes, extents } = await encoder.encode(pieces, how);
-      const settings = { maxContent: 1024 * 1024, tableBits: how.clusterSize <= 4 * 4096 ? 12 : 14 };
+      const isSmall = how.clusterSize <= 4 * 4096;
+      const settings = { maxContent: 1024 * 1024, tableBits: isSmall ? 12 : 13, headBits: isSmall ? 14 : 16 };
       const expected = contents.map((one) => encodeReference(one, how, settings));
       assert.deepEqual(
         [...extents],
