@@ -90,7 +90,7 @@ async function makeRelease(folder: string, version: number, files: number, chang
     scratch,
     reporter: silentReporter,
   };
-  const sealed = await sealTree(root, data, tree, { verity, verityUuid, tails: "blocks" }, environment);
+  const sealed = await sealTree(root, data, tree, { verity, verityUuid }, environment);
   await data.close();
   await tree.close();
   await hasher[Symbol.asyncDispose]();

@@ -91,6 +91,13 @@ export function parseClusterSize(text: string): number {
   return size;
 }
 
+export function parseChunkSize(text: string): number {
+  const size = parseSize(text);
+  if (size < 4096 || size > 1024 * 1024 || !Number.isInteger(Math.log2(size)))
+    throw new Error(`chunk size is a power of two from 4096 to 1M, not ${text}`);
+  return size;
+}
+
 export function parseSectorSize(text: string): 512 | 4096 {
   if (text === "512") return 512;
   if (text === "4096") return 4096;

@@ -69,7 +69,7 @@ export async function sampleRelease(
   const hashDevice = await store.create(`${stem}.root.verity`);
   const verity = verityParameters(nodeHashes, algorithm, "sample", undefined);
   const verityUuid = "11111111-2222-4333-8444-555555555555" as Uuid;
-  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid, tails: "blocks" }, environment);
+  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid }, environment);
   const rootHash = toHex(sealed.rootHash);
   const rootBytes = await root.source(sealed.rootSize).read(0, sealed.rootSize);
   const verityBytes = await hashDevice.source(sealed.hashDeviceSize).read(0, sealed.hashDeviceSize);

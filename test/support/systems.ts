@@ -59,7 +59,7 @@ export async function systemRelease(
   const hashDevice = await store.create("verity");
   const verity = verityParameters(nodeHashes, "sha256", identity.imageId, undefined);
   const verityUuid = "11111111-2222-4333-8444-555555555555" as Uuid;
-  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid, tails: "blocks" }, environment);
+  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid }, environment);
   const rootBytes = await root.source(sealed.rootSize).read(0, sealed.rootSize);
   const verityBytes = await hashDevice.source(sealed.hashDeviceSize).read(0, sealed.hashDeviceSize);
   const commandLine = [`roothash=${toHex(sealed.rootHash)}`, ...(kargs === undefined ? [] : [kargs])].join(" ");

@@ -1,5 +1,6 @@
 /** Flags that several commands share, each described once. */
 import {
+  parseChunkSize,
   parseClusterSize,
   parseCompression,
   parseKernel,
@@ -176,6 +177,30 @@ export const inputFlags = {
     placeholder: "BYTES",
     optional: true,
   },
+  compressHints: {
+    kind: "parsed",
+    parse: parsePath,
+    brief:
+      "File of lines PATTERN METHOD [BYTES]: how files are compressed instead; the first pattern that matches decides",
+    placeholder: "FILE",
+    optional: true,
+  },
+  chunksize: {
+    kind: "parsed",
+    parse: parseChunkSize,
+    brief:
+      "Cut files into chunks, 4096 to 1M: holes take no space, equal chunks are stored once (Linux 5.15 and later; not compressed)",
+    placeholder: "BYTES",
+    optional: true,
+  },
+  dataFirst: {
+    kind: "parsed",
+    parse: parsePath,
+    brief:
+      "File of paths or patterns, one a line: their data comes first in the root, in this order (what a start reads)",
+    placeholder: "FILE",
+    optional: true,
+  },
   targetKernel: {
     kind: "parsed",
     parse: parseKernel,
@@ -219,6 +244,9 @@ export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly tails: "blocks" | "inline";
   readonly compress: string;
   readonly cluster?: number | undefined;
+  readonly compressHints?: string | undefined;
+  readonly chunksize?: number | undefined;
+  readonly dataFirst?: string | undefined;
   readonly targetKernel: string;
   readonly verify?: boolean | undefined;
   readonly selinux: "policy" | "none";

@@ -3,6 +3,7 @@ import { buildSystem } from "@ashlar/core/ops/build";
 import type { Input } from "@ashlar/core/ops/image";
 import type { BuildFlags } from "../commands/build.ts";
 import { printMade } from "../output/release.ts";
+import { readLists } from "./lists.ts";
 import { inSession } from "./session.ts";
 import { inWorkshop } from "./tools.ts";
 
@@ -17,6 +18,7 @@ function architectureOf({ architecture, name }: Input): string {
 
 export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
   return inSession(flags, async (session) => {
+    const lists = await readLists(flags);
     const made = await inWorkshop(
       reference,
       flags,
@@ -32,7 +34,7 @@ export function runBuild(flags: BuildFlags, reference: string): Promise<void> {
             tools: tools?.tree,
             agent,
           },
-          { ...flags, clamp, kargs: flags.karg ?? [] },
+          { ...flags, ...lists, clamp, kargs: flags.karg ?? [] },
           artifacts,
           environment,
         ),

@@ -1,12 +1,19 @@
 import { openContentLanding, type SealContentOptions, sealContent } from "@ashlar/core/ops/seal";
 import type { SealFlags } from "../commands/seal.ts";
 import { printMade } from "../output/release.ts";
+import { readLists } from "./lists.ts";
 import { inSession } from "./session.ts";
 import { inWorkshop } from "./tools.ts";
 
 export function runSeal(flags: SealFlags, reference: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const optionsOf = (clamp: bigint | undefined): SealContentOptions => ({ ...flags, clamp, algorithm: flags.hash });
+    const lists = await readLists(flags);
+    const optionsOf = (clamp: bigint | undefined): SealContentOptions => ({
+      ...flags,
+      ...lists,
+      clamp,
+      algorithm: flags.hash,
+    });
     const made = await inWorkshop(
       reference,
       flags,

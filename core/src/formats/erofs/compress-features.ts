@@ -29,19 +29,29 @@ export function algorithmNumber(algorithm: Compression["algorithm"]): number {
 /** log2 of the window of zstd frames: no cluster has more content. Linux takes no more. */
 const ZSTD_WINDOW_LOG = 20;
 
-/** Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13, zstd on 6.10, packed bytes on 6.15. */
-export function featuresOf({ algorithm, packing, clusterSize }: Compression, blockSize: number): CompressionFeatures {
-  const number = algorithmNumber(algorithm);
-  if (algorithm !== "zstd" && clusterSize === blockSize)
+/**
+ * Only what is needed: LZ4 in clusters of one block mounts on Linux 5.4, larger ones on 5.13, zstd on 6.10, packed bytes on
+ * 6.15. Configurations stand in the order of the algorithms' numbers.
+ */
+export function featuresOf(compression: Compression, blockSize: number): CompressionFeatures {
+  const methods = [compression, ...(compression.hints?.methods ?? [])];
+  const zstd = methods.filter(({ algorithm }) => algorithm === "zstd");
+  const lz4 = methods.filter(({ algorithm }) => algorithm !== "zstd");
+  const largest = Math.max(blockSize, ...lz4.map(({ clusterSize }) => clusterSize));
+  if (zstd.length === 0 && largest === blockSize)
     return { incompat: INCOMPAT.zeroPadding, compression: LZ4_MAX_DISTANCE, configs: new Uint8Array(0) };
   const reserved = new Uint8Array(0);
-  const config =
-    algorithm === "zstd"
-      ? RawZstdConfig.encode({ format: 0, windowLog: ZSTD_WINDOW_LOG - ZSTD_MIN_WINDOW_LOG, reserved })
-      : RawLz4Config.encode({ maxDistance: LZ4_MAX_DISTANCE, maxClusterBlocks: clusterSize / blockSize, reserved });
+  const configs: Uint8Array[] = [];
+  const add = (config: Uint8Array): void => void configs.push(Uint8Array.of(config.length, 0), config);
+  if (lz4.length > 0)
+    add(RawLz4Config.encode({ maxDistance: LZ4_MAX_DISTANCE, maxClusterBlocks: largest / blockSize, reserved }));
+  if (zstd.length > 0)
+    add(RawZstdConfig.encode({ format: 0, windowLog: ZSTD_WINDOW_LOG - ZSTD_MIN_WINDOW_LOG, reserved }));
+  const isPacked = zstd.some(({ packing }) => packing === "bytes");
+  const numbers = new Set(methods.map(({ algorithm }) => algorithmNumber(algorithm)));
   return {
-    incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs | (packing === "bytes" ? INCOMPAT.bits48 : 0),
-    compression: 2 ** number,
-    configs: concatBytes(Uint8Array.of(config.length, 0), config),
+    incompat: INCOMPAT.zeroPadding | INCOMPAT.compressionConfigs | (isPacked ? INCOMPAT.bits48 : 0),
+    compression: [...numbers].reduce((bits, number) => bits | (1 << number), 0),
+    configs: concatBytes(...configs),
   };
 }

@@ -2,7 +2,7 @@
  * Second step of writing where contents are compressed: clusters of blocks, strictly forward, in canonical order. Files
  * are cut into pieces that are encoded by themselves, many at once, so the bytes do not depend on who encodes them.
  */
-import { alignUp, toHex } from "../../bytes/index.ts";
+import { alignUp, type ByteString, toHex } from "../../bytes/index.ts";
 import { type ClusterEncoder, ENCODE_CAPACITY, type EncodedPieces, type EncodeSlot } from "../../codecs/index.ts";
 import type { Hashes } from "../../hash/index.ts";
 import type { BlockWriter } from "./blocks.ts";
@@ -11,8 +11,8 @@ import { type Extent, type Extents, fitsOneBlock, type StoreOptions } from "./da
 import type { InodeTable, PlannedInode } from "./inodes.ts";
 import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
-export interface Compression {
-  readonly encoder: ClusterEncoder;
+/** How content is compressed. */
+export interface CompressionMethod {
   /** `lz4hc` takes more time and reads as `lz4`. Linux reads zstd from 6.10 on. */
   readonly algorithm: "lz4" | "lz4hc" | "zstd";
   /** How much is tried: 1 to 12 of `lz4hc`, 1 to 19 of `zstd`, 1 of `lz4`. */
@@ -21,6 +21,19 @@ export interface Compression {
   readonly packing?: "blocks" | "bytes" | undefined;
   /** Bytes that a cluster may take, a multiple of the block size, at most 1 MiB. Linux before 5.13 reads only one block. */
   readonly clusterSize: number;
+}
+
+export interface Compression extends CompressionMethod {
+  readonly encoder: ClusterEncoder;
+  /** What some files get instead. */
+  readonly hints?: CompressionHints | undefined;
+}
+
+export interface CompressionHints {
+  /** All that {@link choose} may return; the superblock speaks of them. */
+  readonly methods: readonly CompressionMethod[];
+  /** By the first name of a file: another method, `none` to store it as it is, undefined for what the others get. */
+  choose(path: ByteString): CompressionMethod | "none" | undefined;
 }
 
 interface CompressOptions extends StoreOptions {
@@ -37,8 +50,8 @@ interface FilePiece {
   readonly size: number;
   readonly isFirst: boolean;
   readonly isLast: boolean;
-  /** Whether it is tried at all. */
-  readonly isEncoded: boolean;
+  /** Undefined where it is stored as it is without a try. */
+  readonly method: CompressionMethod | undefined;
 }
 
 /** Part of a piece, as it is read. */
@@ -53,18 +66,31 @@ interface Batch {
   readonly pieces: (FilePiece & { readonly at: number })[];
   /** Bytes of the slot's input. */
   used: number;
+  /** Of all its pieces that are encoded. */
+  method: CompressionMethod | undefined;
   encoded: Promise<EncodedPieces> | undefined;
 }
 
 /** A file of which the first piece is written and the last may not be. */
 interface OpenFile {
   readonly startBlock: number;
+  readonly method: CompressionMethod | undefined;
   readonly clusters: number[];
   /** Nothing of it is compressed so far. */
   isPlain: boolean;
 }
 
-const openFile = (startBlock: number): OpenFile => ({ startBlock, clusters: [], isPlain: true });
+const openFile = (startBlock: number, method: CompressionMethod | undefined): OpenFile => ({
+  startBlock,
+  method,
+  clusters: [],
+  isPlain: true,
+});
+
+/** Bytes that the encoder counts in. */
+function unitOf(method: CompressionMethod, blockSize: number): number {
+  return method.packing === "bytes" ? 1 : blockSize;
+}
 
 /**
  * Writes every file's blocks from the writer's position on and tells where they are. A file that another one equals is
@@ -76,9 +102,7 @@ export async function storeCompressed(
   options: CompressOptions,
 ): Promise<Extents> {
   const { blockSize, tails, signal, onStored, hashes } = options;
-  const { encoder, clusterSize, algorithm, level, packing = "blocks" } = options.compression;
-  const encoding = { algorithm, level, blockSize, packing, clusterSize };
-  const unit = packing === "blocks" ? blockSize : 1; // bytes
+  const { encoder } = options.compression;
   const extents: (Extent | undefined)[] = new Array(table.inodes.length);
   const sizes = countSizes(table);
   const known = new Map<string, number>(); // size and digest → file
@@ -89,8 +113,9 @@ export async function storeCompressed(
 
   function submit(): void {
     if (batch === undefined) return;
-    const pieces = batch.pieces.filter(({ isEncoded }) => isEncoded);
-    batch.encoded = batch.slot.encode(pieces, encoding);
+    const pieces = batch.pieces.filter(({ method }) => method !== undefined).map(({ at, size }) => ({ at, size }));
+    const { algorithm, level, packing = "blocks", clusterSize } = batch.method ?? options.compression;
+    batch.encoded = batch.slot.encode(pieces, { algorithm, level, blockSize, packing, clusterSize });
     batch.encoded.catch(() => {}); // thrown when its turn comes
     queue.push(batch);
     batch = undefined;
@@ -98,7 +123,7 @@ export async function storeCompressed(
 
   async function startBatch(): Promise<Batch> {
     while (queue.length >= encoder.slots) await writeOldest();
-    return { slot: await encoder.take(), pieces: [], used: 0, encoded: undefined };
+    return { slot: await encoder.take(), pieces: [], used: 0, method: undefined, encoded: undefined };
   }
 
   async function writeOldest(): Promise<void> {
@@ -107,13 +132,12 @@ export async function storeCompressed(
     let at = 0; // bytes of blocks
     let cluster = 0; // numbers
     for (const piece of pieces) {
-      open = piece.isFirst || open === undefined ? openFile(writer.position / blockSize) : open;
+      const { method } = piece;
+      open = piece.isFirst || open === undefined ? openFile(writer.position / blockSize, method) : open;
       let stored: Uint8Array;
-      if (!piece.isEncoded) {
-        stored = slot.input.subarray(piece.at, piece.at + alignUp(piece.size, blockSize));
-        for (let left = piece.size; left > 0; left -= blockSize)
-          open.clusters.push(Math.min(left, blockSize), 2 * (blockSize / unit));
-      } else {
+      if (method === undefined) stored = slot.input.subarray(piece.at, piece.at + alignUp(piece.size, blockSize));
+      else {
+        const unit = unitOf(method, blockSize);
         const start = at;
         for (let content = 0; content < piece.size; cluster += 2) {
           open.clusters.push(made[cluster]!, made[cluster + 1]!); // the encoder's clusters add up to its pieces
@@ -128,7 +152,7 @@ export async function storeCompressed(
       if (piece.isLast) {
         await writer.zerosUpTo(alignUp(writer.position, blockSize));
         const isEmpty = writer.position === open.startBlock * blockSize;
-        if (tailSize === 0) extents[piece.file] = closeFile(open, options);
+        if (tailSize === 0) extents[piece.file] = closeFile(open, blockSize);
         else extents[piece.file] = { kind: "inline", startBlock: isEmpty ? 0 : open.startBlock, tailSize };
       }
       onStored?.(piece.size - tailSize);
@@ -158,8 +182,10 @@ export async function storeCompressed(
   for await (const { read, bytes } of readAhead(pieceReads(table, extents, options), { signal })) {
     const { piece, at, length } = read;
     if (at === 0) {
-      if (batch !== undefined && batch.used + alignUp(piece.size, blockSize) > ENCODE_CAPACITY) submit();
+      const isOther = piece.method !== undefined && batch?.method !== undefined && batch.method !== piece.method;
+      if (batch !== undefined && (isOther || batch.used + alignUp(piece.size, blockSize) > ENCODE_CAPACITY)) submit();
       batch ??= await startBatch();
+      batch.method ??= piece.method;
     }
     const { slot, used, pieces }: Batch = batch!; // started with the piece
     const target = slot.input.subarray(used + at, used + at + length);
@@ -195,19 +221,18 @@ function countSizes(table: InodeTable): ReadonlyMap<number, number> {
 }
 
 /** Clusters that are all plain lie as an uncompressed file does. */
-function closeFile({ startBlock, clusters, isPlain }: OpenFile, { blockSize, compression }: CompressOptions): Extent {
-  const { packing = "blocks" } = compression;
-  if (isPlain) return { kind: "plain", startBlock };
+function closeFile({ startBlock, method, clusters, isPlain }: OpenFile, blockSize: number): Extent {
+  if (method === undefined || isPlain) return { kind: "plain", startBlock };
   let stored = 0;
   for (let i = 1; i < clusters.length; i += 2) stored += clusters[i]! >>> 1; // pairs
   return {
     kind: "compressed",
     startBlock,
-    blocks: packing === "blocks" ? stored : Math.ceil(stored / blockSize),
+    blocks: Math.ceil((stored * unitOf(method, blockSize)) / blockSize),
     clusters: Uint32Array.from(clusters),
-    algorithm: algorithmNumber(compression.algorithm),
-    packing,
-    isBig: compression.clusterSize > blockSize,
+    algorithm: algorithmNumber(method.algorithm),
+    packing: method.packing ?? "blocks",
+    isBig: method.clusterSize > blockSize,
   };
 }
 
@@ -215,9 +240,11 @@ function closeFile({ startBlock, clusters, isPlain }: OpenFile, { blockSize, com
 function* pieceReads(
   table: InodeTable,
   extents: (Extent | undefined)[],
-  { blockSize, tails }: StoreOptions,
+  { blockSize, tails, order, compression }: CompressOptions,
 ): Generator<PieceRead> {
-  for (const [file, inode] of table.inodes.entries()) {
+  const { hints } = compression;
+  for (const file of order) {
+    const inode = table.inodes[file]!; // the order has indexes of the table
     const { node, path } = inode;
     if (node.type !== "file") continue;
     const source = node.content;
@@ -225,16 +252,19 @@ function* pieceReads(
     if (size === 0) extents[file] = { kind: "plain", startBlock: 0 };
     else if (tails === "inline" && size < blockSize && fitsOneBlock(inode, size, blockSize))
       extents[file] = { kind: "inline", startBlock: 0, tailSize: size };
-    else
+    else {
+      // No cluster is less than a block.
+      const chosen = size > blockSize ? (hints?.choose(path) ?? compression) : "none";
+      const method = chosen === "none" ? undefined : chosen;
       for (let start = 0; start < size; start += ENCODE_CAPACITY) {
         const pieceSize = Math.min(ENCODE_CAPACITY, size - start);
         const isLast = start + pieceSize === size;
-        // No cluster is less than a block.
-        const piece = { file, size: pieceSize, isFirst: start === 0, isLast, isEncoded: size > blockSize };
+        const piece = { file, size: pieceSize, isFirst: start === 0, isLast, method };
         for (let at = 0; at < pieceSize; at += READ_SIZE) {
           const length = Math.min(READ_SIZE, pieceSize - at);
           yield { source, path, offset: start + at, length, isLast: isLast && at + length === pieceSize, piece, at };
         }
       }
+    }
   }
 }

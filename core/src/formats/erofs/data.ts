@@ -1,7 +1,9 @@
 /** Second step of writing: file contents into whole blocks, strictly forward, in canonical order. */
 import { alignUp } from "../../bytes/index.ts";
 import { type Source, windowOf } from "../../source/index.ts";
+import type { Node } from "../../tree/index.ts";
 import type { BlockWriter } from "./blocks.ts";
+import type { ChunkedExtent } from "./chunks.ts";
 import type { CompressedExtent } from "./compress-map.ts";
 import { headSize } from "./format.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
@@ -14,7 +16,9 @@ export type Extent =
   /** All but the last `tailSize` bytes in whole blocks; these stand behind the inode. */
   | { readonly kind: "inline"; readonly startBlock: number; readonly tailSize: number }
   /** In clusters; their map stands behind the inode. */
-  | CompressedExtent;
+  | CompressedExtent
+  /** In chunks anywhere; the table of their blocks stands behind the inode. */
+  | ChunkedExtent;
 
 /** By index of the inode table; undefined for all but regular files. */
 export type Extents = readonly (Extent | undefined)[];
@@ -24,9 +28,22 @@ export interface StoreOptions {
   readonly blockSize: number;
   /** `blocks`: a tail has its own block. `inline`: behind the inode, where one block has room for both. */
   readonly tails: "blocks" | "inline";
+  /** Indexes of all regular files, in the order of their data: see {@link dataOrder}. */
+  readonly order: readonly number[];
   readonly signal?: AbortSignal | undefined;
   /** After each piece: bytes of content just stored. */
   readonly onStored?: ((bytes: number) => void) | undefined;
+}
+
+/** All regular files in the order in which their data is stored: those of `first`, then the others in canonical order. */
+export function dataOrder(table: InodeTable, first: readonly Node[] = []): readonly number[] {
+  const order = new Set<number>();
+  const add = (index: number | undefined): void => {
+    if (index !== undefined && table.inodes[index]?.node.type === "file") order.add(index);
+  };
+  for (const node of first) add(table.indexOf.get(node));
+  for (const index of table.inodes.keys()) add(index);
+  return [...order];
 }
 
 /**
@@ -36,7 +53,7 @@ export interface StoreOptions {
 export async function storeData(table: InodeTable, writer: BlockWriter, options: StoreOptions): Promise<Extents> {
   const { blockSize, signal, onStored } = options;
   const extents = placeData(table, writer.position / blockSize, options);
-  for await (const done of readAhead(blockReads(table, extents), { signal })) {
+  for await (const done of readAhead(blockReads(table, extents, options), { signal })) {
     const { read } = done;
     const full = storeRead(done, writer);
     if (full !== undefined) await full;
@@ -67,12 +84,14 @@ export function findStored(
   const firstBlock = Math.ceil(headSize(blockSize) / blockSize);
   const extents = placeData(table, firstBlock, options);
   let end = firstBlock;
-  for (const [i, { node }] of table.inodes.entries()) {
+  for (const i of options.order) {
+    const { node } = table.inodes[i]!; // the order has indexes of the table
     if (node.type !== "file" || node.content.size === 0) continue;
-    const { kind, startBlock } = extents[i]!; // a file has one
+    const extent = extents[i]!; // a file has one
     const window = windowOf(node.content);
-    if (kind !== "plain" || window?.source !== source || window.start !== startBlock * blockSize) return undefined;
-    end = startBlock + Math.ceil(node.content.size / blockSize);
+    if (extent.kind !== "plain" || window?.source !== source) return undefined;
+    if (window.start !== extent.startBlock * blockSize) return undefined;
+    end = extent.startBlock + Math.ceil(node.content.size / blockSize);
   }
   return end * blockSize === writer.position ? extents : undefined;
 }
@@ -83,10 +102,11 @@ export function storeRead({ read, bytes }: DoneRead, writer: BlockWriter): Promi
   return writer.fill(read.length, (target, at) => fillFrom(read, target, at));
 }
 
-function placeData(table: InodeTable, firstBlock: number, { blockSize, tails }: StoreOptions): Extent[] {
+function placeData(table: InodeTable, firstBlock: number, { blockSize, tails, order }: StoreOptions): Extent[] {
   const extents: Extent[] = new Array(table.inodes.length);
   let block = firstBlock;
-  for (const [i, inode] of table.inodes.entries()) {
+  for (const i of order) {
+    const inode = table.inodes[i]!; // the order has indexes of the table
     if (inode.node.type !== "file") continue;
     const { size } = inode.node.content;
     const tailSize = size % blockSize;
@@ -105,8 +125,9 @@ export function fitsOneBlock(inode: PlannedInode, size: number, blockSize: numbe
 }
 
 /** What goes into blocks, in pieces. */
-function* blockReads(table: InodeTable, extents: Extents): Generator<PlannedRead> {
-  for (const [i, inode] of table.inodes.entries()) {
+function* blockReads(table: InodeTable, extents: Extents, { order }: StoreOptions): Generator<PlannedRead> {
+  for (const i of order) {
+    const inode = table.inodes[i]!; // the order has indexes of the table
     const extent = extents[i];
     if (inode.node.type !== "file" || extent === undefined) continue;
     const { content } = inode.node;

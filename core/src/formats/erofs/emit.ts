@@ -2,6 +2,7 @@
 import { type ByteString, bytesOf, concatBytes, crc32cRegister } from "../../bytes/index.ts";
 import { type Directory, type Node, TYPE_BITS } from "../../tree/index.ts";
 import type { BlockWriter } from "./blocks.ts";
+import { encodeChunkTable } from "./chunks.ts";
 import { type CompressionFeatures, NO_COMPRESSION } from "./compress-features.ts";
 import { encodeMap } from "./compress-map.ts";
 import { storeRead } from "./data.ts";
@@ -45,6 +46,7 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
     if (inode.xattrs !== undefined) await writer.append(encodeXattrBody(inode.xattrs));
     if (place.compressed !== undefined)
       await writer.append(encodeMap(place.compressed, inode.headSize, place.size, blockSize));
+    if (place.chunked !== undefined) await writer.append(encodeChunkTable(place.chunked));
     if (place.inlineSize === 0) continue;
     if (inode.node.type === "file") {
       const tail = await tails.next();
@@ -118,9 +120,10 @@ function encodeInode({ table, places }: MetadataPlan, index: number): Uint8Array
   });
 }
 
-/** i_u: the start block; the blocks of a compressed file; the device as Linux's new_encode_dev packs it (8 low bits of minor, 12 of major, 12 high bits of minor). */
+/** i_u: the start block; the blocks of a compressed file; the format of a chunk table; the device as Linux's new_encode_dev packs it (8 low bits of minor, 12 of major, 12 high bits of minor). */
 function unionField(node: Node, place: InodePlace): number {
   if (place.compressed !== undefined) return place.compressed.blocks;
+  if (place.chunked !== undefined) return place.chunked.chunkBits; // a table of block addresses
   if (node.type !== "character" && node.type !== "block") return place.startBlock;
   return ((node.minor & 0xff) | (node.major << 8) | ((node.minor & ~0xff) << 12)) >>> 0;
 }
@@ -139,6 +142,7 @@ export function encodeSuperblock(
   { uuid, volumeName, features = NO_COMPRESSION }: SuperblockOptions,
 ): Uint8Array {
   const none = new Uint8Array(0);
+  const chunks = plan.places.some(({ chunked }) => chunked !== undefined) ? INCOMPAT.chunks : 0;
   const has48Bits = (features.incompat & INCOMPAT.bits48) !== 0;
   const rootNid = plan.places[0]!.nid; // the root is always there
   const superblock = RawSuperblock.encode({
@@ -156,7 +160,7 @@ export function encodeSuperblock(
     xattrBlock: plan.xattrBlock,
     uuid,
     volumeName,
-    featureIncompat: features.incompat,
+    featureIncompat: features.incompat | chunks,
     compression: features.compression,
     extraDevices: 0,
     deviceTableSlot: 0,

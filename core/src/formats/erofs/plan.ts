@@ -1,5 +1,6 @@
 /** Third step of writing: fixes every offset of the metadata. Pure. */
 import { UnsupportedError } from "../../errors/index.ts";
+import { type ChunkedExtent, chunkTableSize } from "./chunks.ts";
 import { type CompressedExtent, mapSize } from "./compress-map.ts";
 import { type Extents, fitsOneBlock } from "./data.ts";
 import { type DirectoryLayout, layOutDirectory } from "./directories.ts";
@@ -20,6 +21,8 @@ export interface InodePlace {
   readonly directory: DirectoryLayout | undefined;
   /** Its map stands behind inode and xattrs. */
   readonly compressed: CompressedExtent | undefined;
+  /** Its table stands there. */
+  readonly chunked: ChunkedExtent | undefined;
 }
 
 export interface MetadataPlan {
@@ -84,9 +87,9 @@ export function planMetadata(
       startBlock = block;
       block += shape.blocks;
     }
-    const { size, inlineSize, directory, compressed } = shape;
+    const { size, inlineSize, directory, compressed, chunked } = shape;
     const layout = layoutOf(shape);
-    return { nid: slots[i]!, layout, size, startBlock, inlineSize, directory, compressed };
+    return { nid: slots[i]!, layout, size, startBlock, inlineSize, directory, compressed, chunked };
   });
   const xattrBlock = table.xattrs.sharedSize === 0 ? 0 : block;
   const blockCount = block + Math.ceil(table.xattrs.sharedSize / blockSize);
@@ -107,31 +110,30 @@ interface Shape {
   readonly startBlock: number;
   readonly directory: DirectoryLayout | undefined;
   readonly compressed: CompressedExtent | undefined;
-  /** Bytes. */
+  readonly chunked: ChunkedExtent | undefined;
+  /** Bytes of the map or table of either. */
   readonly mapSize: number;
 }
 
-function layoutOf({ compressed, inlineSize }: Shape): DataLayout {
+function layoutOf({ compressed, chunked, inlineSize }: Shape): DataLayout {
+  if (chunked !== undefined) return "chunk-based";
   if (compressed !== undefined) return compressed.packing === "blocks" ? "compressed-compact" : "compressed-full";
   return inlineSize > 0 ? "flat-inline" : "flat-plain";
 }
 
-const NO_MAP = { compressed: undefined, mapSize: 0 } as const;
+const NO_MAP = { compressed: undefined, chunked: undefined, mapSize: 0 } as const;
 
 function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number): Shape {
   const { node } = inode;
   if (node.type === "file") {
-    const compressed = extent?.kind === "compressed" ? extent : undefined;
-    const inlineSize = extent?.kind === "inline" ? extent.tailSize : 0;
-    return {
-      size: node.content.size,
-      inlineSize,
-      blocks: 0,
-      startBlock: extent?.startBlock ?? 0,
-      directory: undefined,
-      compressed,
-      mapSize: compressed === undefined ? 0 : mapSize(compressed, inode.headSize, node.content.size, blockSize),
-    };
+    const { size } = node.content;
+    const file = { size, inlineSize: 0, blocks: 0, startBlock: 0, directory: undefined, ...NO_MAP };
+    if (extent === undefined) return file;
+    if (extent.kind === "chunked") return { ...file, chunked: extent, mapSize: chunkTableSize(extent) };
+    const { startBlock } = extent;
+    if (extent.kind === "plain") return { ...file, startBlock };
+    if (extent.kind === "inline") return { ...file, startBlock, inlineSize: extent.tailSize };
+    return { ...file, startBlock, compressed: extent, mapSize: mapSize(extent, inode.headSize, size, blockSize) };
   }
   if (node.type === "symlink") {
     const size = node.target.length;

@@ -2,14 +2,15 @@
  * Writes a tree as an EROFS image, strictly forward but for the first block. Linux 5.10 and later mount it.
  * The steps stand in inodes.ts, data.ts or compress.ts, plan.ts and emit.ts; the layout in README.md.
  */
-import { encodeUtf8, formatUuid, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
+import { encodeUtf8, formatUuid, isPowerOfTwo, parseUuid, type Uuid, uuidFromHash } from "../../bytes/index.ts";
 import { type Hashes, pureHashes } from "../../hash/index.ts";
 import type { RandomSink } from "../../source/index.ts";
-import type { Directory } from "../../tree/index.ts";
+import type { Directory, Node } from "../../tree/index.ts";
 import { blockWriter } from "./blocks.ts";
+import { MAX_CHUNK_SIZE, storeChunks } from "./chunks.ts";
 import { type Compression, storeCompressed } from "./compress.ts";
 import { featuresOf } from "./compress-features.ts";
-import { type Extents, findStored, type StoredData, storeData } from "./data.ts";
+import { dataOrder, type Extents, findStored, type StoredData, storeData } from "./data.ts";
 import { emitMetadata, encodeHead, encodeSuperblock } from "./emit.ts";
 import { headSize } from "./format.ts";
 import { listInodes } from "./inodes.ts";
@@ -25,6 +26,13 @@ export interface WriteErofsOptions {
   readonly tails?: "blocks" | "inline" | undefined;
   /** Default: contents are stored as they are. */
   readonly compression?: Compression | undefined;
+  /**
+   * Bytes: a power of two from the block size to 1 MiB. Zeros take no blocks then, and equal chunks are stored once; Linux
+   * reads it from 5.15 on. Not together with `compression`.
+   */
+  readonly chunkSize?: number | undefined;
+  /** Files whose data comes first, in this order; the others follow in the order of their paths. */
+  readonly first?: readonly Node[] | undefined;
   /** At most 15 bytes of UTF-8. */
   readonly volumeName?: string | undefined;
   /**
@@ -59,6 +67,12 @@ export interface WrittenErofs {
   readonly metaBlock: number;
 }
 
+function checkChunkSize(chunkSize: number | undefined, blockSize: number): void {
+  if (chunkSize === undefined) return;
+  if (!isPowerOfTwo(chunkSize) || chunkSize < blockSize || chunkSize > MAX_CHUNK_SIZE)
+    throw new RangeError(`chunks of ${chunkSize} bytes: not a power of two from ${blockSize} to ${MAX_CHUNK_SIZE}`);
+}
+
 const DEFAULT_BLOCK_SIZE = 4096;
 const MAX_VOLUME_NAME = 15; // bytes
 
@@ -80,6 +94,9 @@ export async function writeErofs(
   const volumeName = encodeUtf8(options.volumeName ?? "");
   if (volumeName.length > MAX_VOLUME_NAME)
     throw new RangeError(`volume name has ${volumeName.length} bytes, more than ${MAX_VOLUME_NAME}`);
+  checkChunkSize(options.chunkSize, blockSize);
+  if (options.chunkSize !== undefined && options.compression !== undefined)
+    throw new TypeError("chunks are not compressed");
   signal?.throwIfAborted();
 
   const table = listInodes(root);
@@ -90,11 +107,12 @@ export async function writeErofs(
   };
   onProgress?.(0, table.contentSize);
 
-  const { compression, stored } = options;
+  const { compression, chunkSize, stored } = options;
   if (stored !== undefined && options.uuid === undefined)
     throw new TypeError("data that is stored before is not part of the default uuid");
-  const storing = { blockSize, tails, signal, onStored };
-  const found = stored && compression === undefined ? findStored(table, stored, storing) : undefined;
+  const storing = { blockSize, tails, order: dataOrder(table, options.first), signal, onStored };
+  const found =
+    stored && compression === undefined && chunkSize === undefined ? findStored(table, stored, storing) : undefined;
   const target = stored === undefined || found !== undefined ? sink : await stored.withdraw();
   const hasher = options.uuid === undefined ? (options.hashes ?? pureHashes).create("sha256") : undefined;
   const observed: RandomSink = {
@@ -128,12 +146,14 @@ export async function writeErofs(
   };
 
   async function store(): Promise<Extents> {
-    if (found === undefined)
-      return compression === undefined
-        ? storeData(table, writer, storing)
-        : storeCompressed(table, writer, { ...storing, compression, hashes: options.hashes ?? pureHashes });
-    onStored(table.contentSize);
-    return found;
+    if (found !== undefined) {
+      onStored(table.contentSize);
+      return found;
+    }
+    const hashes = options.hashes ?? pureHashes;
+    if (compression !== undefined) return storeCompressed(table, writer, { ...storing, compression, hashes });
+    if (chunkSize !== undefined) return storeChunks(table, writer, { ...storing, chunkSize, hashes });
+    return storeData(table, writer, storing);
   }
 
   async function chooseUuid(choice: WriteErofsOptions["uuid"], superblock: Uint8Array): Promise<Uint8Array> {

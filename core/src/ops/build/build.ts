@@ -17,7 +17,7 @@ import {
   type RecordedOptions,
   type Release,
 } from "../release/release.ts";
-import { type CompressionOptions, chooseCompression, recordCompression, storesPlain } from "../seal/compression.ts";
+import { checkForm, chooseForm, type FormOptions, recordForm } from "../seal/form.ts";
 import { productUuid } from "../seal/product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "../seal/seal.ts";
 import { describeKernel, targetKernel } from "../seal/target-kernel.ts";
@@ -51,7 +51,7 @@ export interface SystemInput {
   readonly agent?: Pick<Agent, "content"> | undefined;
 }
 
-export interface BuildOptions extends GeometryOptions, CompressionOptions {
+export interface BuildOptions extends GeometryOptions, FormOptions {
   /** Stem of the artifacts; default `ID_VERSION`. */
   readonly name?: string | undefined;
   readonly imageId?: string | undefined;
@@ -63,7 +63,6 @@ export interface BuildOptions extends GeometryOptions, CompressionOptions {
   readonly etc: "persistent" | "transient";
   /** Seconds in which the devices of the root must appear; default 90. */
   readonly rootTimeout?: number | undefined;
-  readonly tails: "blocks" | "inline";
   /** Default `policy`. */
   readonly selinux?: LabelMode | undefined;
   /** Hexadecimal; default made from the image id. */
@@ -195,10 +194,10 @@ export async function buildSystem(
   environment: Environment,
 ): Promise<Built> {
   const { hashes, signal } = environment;
-  storesPlain(options, BLOCK_SIZE); // refuses early what no kernel could make good
+  checkForm(options, BLOCK_SIZE); // refuses early what no kernel could make good
   const decided = await decide(input, options, environment);
   const { identity, architecture, kernel } = decided;
-  const compression = await chooseCompression(options, BLOCK_SIZE, () =>
+  const form = await chooseForm(options, BLOCK_SIZE, () =>
     options.targetKernel === undefined || options.targetKernel === "auto"
       ? describeKernel(kernel)
       : targetKernel(input.tree, options.targetKernel),
@@ -225,7 +224,7 @@ export async function buildSystem(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails, compression, verify: options.verify },
+    { verity, verityUuid, form, verify: options.verify },
     environment,
   );
   const rootHash = toHex(sealed.rootHash);
@@ -264,8 +263,7 @@ export async function buildSystem(
       timestamp: formatTime(decided.clamp),
       etc: options.etc,
       rootTimeout: options.rootTimeout ?? ROOT_TIMEOUT,
-      tails: options.tails,
-      ...recordCompression(compression),
+      ...recordForm(form),
       ...(decided.selinux === "none" ? {} : { selinux: decided.selinux }),
       kargs: [...(options.kargs ?? [])],
       espSize: geometry.esp.size,

@@ -219,7 +219,6 @@ async function seal(name: string, tree: Directory, salt: Uint8Array): Promise<Re
     {
       verity: { algorithm: "sha256", salt, dataBlockSize: 4096, hashBlockSize: 4096 },
       verityUuid: "00000000-0000-4000-8000-000000000000",
-      tails: "blocks",
     },
     environment,
   );

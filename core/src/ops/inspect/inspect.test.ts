@@ -53,7 +53,6 @@ async function sealed() {
     {
       verity: { algorithm: "sha256", salt: Uint8Array.of(1, 2), dataBlockSize: 4096, hashBlockSize: 4096 },
       verityUuid: "00000000-0000-4000-8000-000000000000",
-      tails: "blocks",
     },
     {
       hashes: pureHashes,

@@ -80,6 +80,9 @@ export const BUILD_OPTIONS = [
   "compress",
   "cluster",
   "packing",
+  "compressHints",
+  "chunksize",
+  "dataFirst",
   "selinux",
   "kargs",
   "espSize",
@@ -88,7 +91,17 @@ export const BUILD_OPTIONS = [
   "sectorSize",
 ] as const;
 /** The same of `seal`. */
-export const SEAL_OPTIONS = ["timestamp", "tails", "compress", "cluster", "packing", "selinux"] as const;
+export const SEAL_OPTIONS = [
+  "timestamp",
+  "tails",
+  "compress",
+  "cluster",
+  "packing",
+  "compressHints",
+  "chunksize",
+  "dataFirst",
+  "selinux",
+] as const;
 
 /** Options under these names alone. */
 export type RecordedOptions<Name extends string> = Partial<Record<Name, Release["options"][string]>>;

@@ -91,6 +91,20 @@ test("compression is what it was, whatever kernel would choose now", () => {
   assert.throws(() => given({ cluster: "64K" }), { code: "bad-release" });
 });
 
+test("layout is what it was: hints, chunks, whose data comes first", () => {
+  const given = (options: Release["options"]) =>
+    sealOptionsOf({ ...SEALED, options: { timestamp: "1", tails: "inline", ...options } }, "release");
+  const hints = { compress: "none", compressHints: ["*.txt lz4 4096"] };
+  const { compress, cluster, compressHints } = given(hints);
+  assert.deepEqual({ compress, cluster, compressHints }, { ...hints, cluster: undefined });
+  const { chunksize, dataFirst, targetKernel } = given({ chunksize: 65536, dataFirst: ["a", "b/"] });
+  assert.deepEqual(
+    { chunksize, dataFirst, targetKernel },
+    { chunksize: 65536, dataFirst: ["a", "b/"], targetKernel: "any" },
+  );
+  assert.throws(() => given({ dataFirst: "a" }), { code: "bad-release" });
+});
+
 test("what this Ashlar would build otherwise is not built", () => {
   const refuse = (change: Partial<Release>, code: string) =>
     assert.throws(() => assertReproducible({ ...SYSTEM, ...change }, "release"), { kind: "UnsupportedError", code });

@@ -72,7 +72,9 @@ function commonOptions(release: Release, read: OptionReader) {
     imageVersion,
     clamp: read.time("timestamp"),
     tails: read.choice("tails", ["blocks", "inline"]),
-    ...(options["compress"] === undefined ? {} : compressionOptions(options["packing"], read)),
+    ...(options["compress"] === undefined ? {} : compressionOptions(options, read)),
+    ...(options["chunksize"] === undefined ? {} : { chunksize: read.size("chunksize"), targetKernel: "any" }),
+    ...(options["dataFirst"] === undefined ? {} : { dataFirst: read.texts("dataFirst") }),
     // Where files were labelled the policy's name is recorded; the image has it.
     selinux: release.options["selinux"] === undefined ? ("none" as const) : ("policy" as const),
     salt: verity.salt,
@@ -80,12 +82,13 @@ function commonOptions(release: Release, read: OptionReader) {
 }
 
 /** As it was chosen then, whatever would be chosen now; for which kernel is not recorded. */
-function compressionOptions(packing: unknown, read: OptionReader) {
+function compressionOptions({ cluster, packing, compressHints }: Release["options"], read: OptionReader) {
   return {
     compress: read.text("compress"),
-    cluster: read.size("cluster"),
+    cluster: cluster === undefined ? undefined : read.size("cluster"),
     targetKernel: "any",
     packing: packing === undefined ? ("blocks" as const) : read.choice("packing", ["blocks", "bytes"]),
+    ...(compressHints === undefined ? {} : { compressHints: read.texts("compressHints") }),
   };
 }
 

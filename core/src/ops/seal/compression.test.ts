@@ -5,7 +5,13 @@ import { inlineClusterEncoder } from "../../codecs/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
 import { bytesSource, memorySink } from "../../source/index.ts";
 import { attributes, directory, putNode, regularFile, symlink } from "../../tree/index.ts";
-import { type CompressionOptions, chooseCompression, recordCompression, storesPlain } from "./compression.ts";
+import {
+  type CompressionOptions,
+  chooseCompression,
+  recordCompression,
+  storesPlain,
+  writerCompression,
+} from "./compression.ts";
 import { targetKernel } from "./target-kernel.ts";
 import { verifyRoot } from "./verify-root.ts";
 
@@ -71,10 +77,55 @@ test("what the kernel lacks is refused, and so is what makes no sense", async ()
     [{ compress: "lz4", cluster: 5000 }, {}, "bad-compression"],
     [{ compress: "lz4", cluster: 2048 * K }, {}, "bad-compression"],
     [{ cluster: 64 * K }, {}, "bad-compression"],
+    [{ compressHints: ["a zstd"], targetKernel: "6.1" }, {}, "kernel-lacks"],
+    [{ compressHints: ["a"] }, {}, "bad-hint"],
+    [{ compressHints: ["a lz4 4096 b"] }, {}, "bad-hint"],
+    [{ compressHints: ["a lz4 4k4"] }, {}, "bad-hint"],
+    [{ compressHints: ["a lz4 5000"] }, {}, "bad-compression"],
+    [{ compressHints: ["[ lz4"] }, {}, "bad-pattern"],
+    [{ compressHints: ["a brotli"] }, {}, "bad-compression"],
+    [{ compressHints: new Array(1001).fill("a none") }, {}, "bad-hint"],
   ] as const)
     await assert.rejects(chosen(options, kernels), { code }, JSON.stringify(options));
   assert.equal(storesPlain({}, 4096), true);
   assert.equal(storesPlain({ compress: "auto" }, 4096), false);
+});
+
+test("hints: what each file gets, whether the kernel reads it, and what is recorded", async () => {
+  const compressHints = ["*.xz none", "usr/lib/*.so lz4hc,12 16K", "opt/ zstd 1M"];
+  const options = { compress: "lz4", compressHints, targetKernel: "6.12" };
+  const choice = await chooseCompression(options, 4096, () => targetKernel(rootWith({}), options.targetKernel));
+  assert.deepEqual(recordCompression(choice)["compressHints"], [
+    "*.xz none",
+    `usr/lib/*.so lz4hc,12 ${16 * K}`,
+    `opt/ zstd,3 ${1024 * K}`,
+  ]);
+  const { hints, ...usual } = writerCompression(choice, {}) ?? assert.fail();
+  assert.equal(usual.algorithm, "lz4");
+  const of = (path: string) => {
+    const method = hints?.choose(fromUtf8(path));
+    return typeof method === "object" ? `${method.algorithm},${method.level} ${method.clusterSize}` : method;
+  };
+  assert.equal(of("usr/lib/a.so"), `lz4hc,12 ${16 * K}`);
+  assert.equal(of("opt/a.xz"), "none"); // the first line decides
+  assert.equal(of("opt/a/b"), `zstd,3 ${1024 * K}`);
+  assert.equal(of("bin/a"), "lz4,1 4096");
+  const again = {
+    ...options,
+    compressHints: recordCompression(choice)["compressHints"] as string[],
+    targetKernel: "any",
+  };
+  assert.deepEqual(
+    recordCompression(await chooseCompression(again, 4096, async () => undefined)),
+    recordCompression(choice),
+  );
+
+  // Hints alone compress what they name.
+  const only = await chooseCompression({ compressHints: ["*.txt lz4"] }, 4096, async () => undefined);
+  assert.deepEqual(recordCompression(only), { compress: "none", compressHints: ["*.txt lz4 4096"] });
+  const { hints: rest } = writerCompression(only, {}) ?? assert.fail();
+  assert.equal(rest?.choose(fromUtf8("a")), "none");
+  assert.equal(await chosen({ compressHints: ["*.xz none"] }), undefined);
 });
 
 test("reading back finds every difference", async () => {

@@ -1,9 +1,13 @@
 /** How a root is compressed: what users say and releases record, as what the writer takes. */
+
+import type { ByteString } from "../../bytes/index.ts";
 import { inlineClusterEncoder, MAX_CLUSTER_SIZE, MAX_LEVELS } from "../../codecs/index.ts";
 import { PolicyError } from "../../errors/index.ts";
 import type { Compression } from "../../formats/erofs/index.ts";
+import type { Glob } from "../../tree/index.ts";
 import type { Environment } from "../environment.ts";
 import type { Release } from "../release/release.ts";
+import { parseHints } from "./hints.ts";
 import { type KernelNeed, lackOf, OLDEST_KERNEL, type TargetKernel } from "./target-kernel.ts";
 
 export interface CompressionOptions {
@@ -14,6 +18,8 @@ export interface CompressionOptions {
   readonly compress?: string | undefined;
   /** Bytes that a cluster may take; default one block, of zstd and `auto` 64 KiB where the kernel reads that. */
   readonly cluster?: number | undefined;
+  /** Lines of a pattern, a method and at most a cluster size; the first that matches a file's path decides. */
+  readonly compressHints?: readonly string[] | undefined;
   /** How clusters of zstd stand; by default in bytes where the kernel reads that, Linux 6.15 and later. */
   readonly packing?: "blocks" | "bytes" | undefined;
   /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read; `any` asks none. */
@@ -22,12 +28,25 @@ export interface CompressionOptions {
   readonly verify?: boolean | undefined;
 }
 
-/** All that decides about the bytes. */
-export interface RootCompression {
+/** How content is compressed. */
+export interface RootMethod {
   readonly algorithm: Compression["algorithm"];
   readonly level: number;
   readonly packing: "blocks" | "bytes";
   readonly clusterSize: number;
+}
+
+interface RootHint {
+  readonly glob: Glob;
+  /** Undefined where files are stored as they are. */
+  readonly method: RootMethod | undefined;
+}
+
+/** All that decides about the bytes of compressed content. */
+export interface RootCompression {
+  /** Of files without a hint; undefined where they are stored as they are. */
+  readonly method: RootMethod | undefined;
+  readonly hints: readonly RootHint[];
 }
 
 /** Those of mkfs.erofs. */
@@ -43,12 +62,12 @@ const PREFERRED: readonly Method[] = [
 ];
 
 /** What a user says, without what the kernel adds. */
-type Method = Omit<RootCompression, "packing">;
+type Method = Omit<RootMethod, "packing">;
 
 const isAlgorithm = (name: string): name is Compression["algorithm"] => Object.hasOwn(MAX_LEVELS, name);
 
 /** LZ4 is part of every EROFS that decompresses at all. */
-function needOf({ algorithm, packing, clusterSize }: RootCompression, blockSize: number): KernelNeed {
+function needOf({ algorithm, packing, clusterSize }: RootMethod, blockSize: number): KernelNeed {
   if (packing === "bytes") return { since: [6, 15], option: "CONFIG_EROFS_FS_ZIP_ZSTD" };
   if (algorithm === "zstd") return { since: [6, 10], option: "CONFIG_EROFS_FS_ZIP_ZSTD" };
   return { since: clusterSize > blockSize ? [5, 13] : [5, 4], option: "CONFIG_EROFS_FS_ZIP" };
@@ -59,8 +78,8 @@ function showMethod({ algorithm, level }: Method): string {
 }
 
 /** What is asked for, read and checked: `auto` where a kernel is to choose, undefined for none. Throws PolicyError `bad-compression`. */
-function parseOptions(
-  { compress = "none", cluster }: CompressionOptions,
+function parseMethod(
+  { compress = "none", cluster }: Pick<CompressionOptions, "compress" | "cluster">,
   blockSize: number,
 ): Method | "auto" | undefined {
   if (compress === "none") {
@@ -85,23 +104,43 @@ function parseOptions(
 
 /** Whether contents stand in the root as they are, whatever its kernel. */
 export function storesPlain(options: CompressionOptions, blockSize: number): boolean {
-  return parseOptions(options, blockSize) === undefined;
+  const hints = parseHints(options.compressHints ?? []);
+  const methods = [options, ...hints].map((one) => parseMethod(one, blockSize));
+  return methods.every((method) => method === undefined);
 }
 
 /**
  * @param kernel is asked for where something is to be compressed; where nothing is known of it, what is asked for is taken
  *
- * Throws PolicyError `bad-compression`, `bad-kernel-version`, and `kernel-lacks` for what the kernel could not read.
+ * Throws PolicyError `bad-compression`, `bad-hint`, `bad-pattern`, `bad-kernel-version`, and `kernel-lacks` for what the
+ * kernel could not read.
  */
 export async function chooseCompression(
   options: CompressionOptions,
   blockSize: number,
   kernel: () => Promise<TargetKernel | undefined>,
 ): Promise<RootCompression | undefined> {
-  const wanted = parseOptions(options, blockSize);
-  if (wanted === undefined) return undefined;
+  if (storesPlain(options, blockSize)) return undefined;
   const target = await kernel();
-  const packed = (method: Method): RootCompression => {
+  const choose = (given: Pick<CompressionOptions, "compress" | "cluster">): RootMethod | undefined => {
+    const wanted = parseMethod(given, blockSize);
+    return wanted && chooseMethod(wanted, { ...options, ...given }, blockSize, target);
+  };
+  const method = choose({ compress: options.compress, cluster: options.cluster });
+  const hints = parseHints(options.compressHints ?? []).map(({ glob, compress, cluster }) => ({
+    glob,
+    method: choose({ compress, cluster }),
+  }));
+  return method === undefined && hints.every((hint) => hint.method === undefined) ? undefined : { method, hints };
+}
+
+function chooseMethod(
+  wanted: Method | "auto",
+  options: CompressionOptions,
+  blockSize: number,
+  target: TargetKernel | undefined,
+): RootMethod | undefined {
+  const packed = (method: Method): RootMethod => {
     const bytes = { ...method, packing: "bytes" } as const;
     const isRead = target !== undefined && lackOf(target, needOf(bytes, blockSize)) === undefined;
     const packing = options.packing ?? (isRead ? "bytes" : "blocks");
@@ -123,12 +162,32 @@ export function writerCompression(
   chosen: RootCompression | undefined,
   { clusterEncoder }: Pick<Environment, "clusterEncoder">,
 ): Compression | undefined {
-  return chosen && { ...chosen, encoder: clusterEncoder ?? inlineClusterEncoder() };
+  if (chosen === undefined) return undefined;
+  const { method, hints } = chosen;
+  const encoder = clusterEncoder ?? inlineClusterEncoder();
+  const methods = hints.flatMap((hint) => hint.method ?? []);
+  const usual = method ?? methods[0]!; // there is a method where anything is compressed
+  if (hints.length === 0) return { ...usual, encoder };
+  const choose = (path: ByteString): RootMethod | "none" => {
+    const hint = hints.find(({ glob }) => glob.matches(path));
+    return (hint === undefined ? method : hint.method) ?? "none";
+  };
+  return { ...usual, encoder, hints: { methods, choose } };
 }
 
 /** What a release says; nothing where nothing is compressed. */
 export function recordCompression(chosen: RootCompression | undefined): Release["options"] {
   if (chosen === undefined) return {};
-  const { clusterSize, packing } = chosen;
-  return { compress: showMethod(chosen), cluster: clusterSize, ...(packing === "bytes" ? { packing } : {}) };
+  const { method, hints } = chosen;
+  const isPacked = [{ method }, ...hints].some((one) => one.method?.packing === "bytes");
+  return {
+    compress: method === undefined ? "none" : showMethod(method),
+    ...(method === undefined ? {} : { cluster: method.clusterSize }),
+    ...(isPacked ? { packing: "bytes" } : {}),
+    ...(hints.length === 0 ? {} : { compressHints: hints.map(showHint) }),
+  };
+}
+
+function showHint({ glob, method }: RootHint): string {
+  return method === undefined ? `${glob.text} none` : `${glob.text} ${showMethod(method)} ${method.clusterSize}`;
 }

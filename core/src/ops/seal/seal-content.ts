@@ -15,7 +15,7 @@ import {
   type SEAL_OPTIONS,
 } from "../release/release.ts";
 import { type LabelMode, labelTree } from "../selinux/index.ts";
-import { type CompressionOptions, chooseCompression, recordCompression, storesPlain } from "./compression.ts";
+import { chooseForm, type FormOptions, recordForm, standsPlain } from "./form.ts";
 import { type Landing, openLanding } from "./landing.ts";
 import { productUuid } from "./product.ts";
 import { BLOCK_SIZE, sealTree, verityParameters } from "./seal.ts";
@@ -39,7 +39,7 @@ export interface ContentInput {
   dispose(): Promise<void>;
 }
 
-export interface SealContentOptions extends CompressionOptions {
+export interface SealContentOptions extends FormOptions {
   /** Stem of the artifacts; default `ID_VERSION`. */
   readonly name?: string | undefined;
   readonly imageId?: string | undefined;
@@ -47,7 +47,6 @@ export interface SealContentOptions extends CompressionOptions {
   /** Nanoseconds since 1970; default the creation of the image, else its newest time. */
   readonly clamp?: bigint | undefined;
   readonly algorithm: HashAlgorithm;
-  readonly tails: "blocks" | "inline";
   /** Default `policy`: content that is a system with a policy gets its labels. */
   readonly selinux?: LabelMode | undefined;
   /** Hexadecimal; default made from the image id. */
@@ -105,7 +104,7 @@ export async function openContentLanding(
   artifacts: ArtifactStore,
   environment: Environment,
 ): Promise<Landing | undefined> {
-  if (options.tails !== "blocks" || !storesPlain(options, BLOCK_SIZE)) return undefined;
+  if (!standsPlain(options, BLOCK_SIZE)) return undefined;
   const { names, verity } = prepare(labels, options, environment.hashes);
   return openLanding(await artifacts.create(names.root), verity, environment);
 }
@@ -121,9 +120,7 @@ export async function sealContent(
   const clamp = options.clamp ?? input.created ?? newestTime(input.tree);
   clampTimes(input.tree, clamp);
   const selinux = await labelTree(input.tree, options.selinux ?? "policy", reporter);
-  const compression = await chooseCompression(options, BLOCK_SIZE, () =>
-    targetKernel(input.tree, options.targetKernel),
-  );
+  const form = await chooseForm(options, BLOCK_SIZE, () => targetKernel(input.tree, options.targetKernel));
   const { landing } = input;
   const root = landing?.root ?? (await artifacts.create(names.root));
   const hashDevice = await artifacts.create(names.verity);
@@ -134,7 +131,7 @@ export async function sealContent(
     input.tree,
     root,
     hashDevice,
-    { verity, verityUuid, tails: options.tails, compression, verify: options.verify, landing },
+    { verity, verityUuid, form, verify: options.verify, landing },
     environment,
   );
 
@@ -152,8 +149,7 @@ export async function sealContent(
     inputs: input.inputs,
     options: {
       timestamp: formatTime(clamp),
-      tails: options.tails,
-      ...recordCompression(compression),
+      ...recordForm(form),
       ...(selinux === "none" ? {} : { selinux }),
     } satisfies RecordedOptions<(typeof SEAL_OPTIONS)[number]>,
     artifacts: [

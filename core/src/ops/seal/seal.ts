@@ -13,7 +13,8 @@ import { forwardSink } from "../../source/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
-import { type RootCompression, writerCompression } from "./compression.ts";
+import { writerCompression } from "./compression.ts";
+import { firstFiles, type RootForm } from "./form.ts";
 import { BLOCK_SIZE, type Landing } from "./landing.ts";
 import { productSeed } from "./product.ts";
 import { verifyRoot } from "./verify-root.ts";
@@ -39,10 +40,10 @@ export interface SealOptions {
   readonly verity: VerityParameters;
   /** Of the verity superblock. Not under the root hash, but in the digest of the hash device. */
   readonly verityUuid: Uuid;
-  readonly tails: "blocks" | "inline";
+  /** How the root is laid out and compressed; by default plain, in whole blocks. */
+  readonly form?: Partial<RootForm> | undefined;
   /** Opened on the root artifact with the same parameters; contents may stand there already. */
   readonly landing?: Landing | undefined;
-  readonly compression?: RootCompression | undefined;
   /** Whether the root is read back and compared with the tree; by default where it is compressed. */
   readonly verify?: boolean | undefined;
 }
@@ -93,6 +94,7 @@ async function sealInto(
 ): Promise<Sealed> {
   const { hashes, blockHasher, reporter, signal } = environment;
   const { verity, landing } = options;
+  const { tails, compression, chunkSize, dataFirst = [] } = options.form ?? {};
   let leaves = first;
   const stored = landing && {
     ...(await landing.finish()),
@@ -105,9 +107,11 @@ async function sealInto(
   let reported = 0;
   const image = await writeErofs(tree, leaves, {
     blockSize: BLOCK_SIZE,
-    tails: options.tails,
+    tails,
     stored,
-    compression: writerCompression(options.compression, environment),
+    compression: writerCompression(compression, environment),
+    chunkSize,
+    first: firstFiles(tree, dataFirst),
     hashes,
     signal,
     uuid: async (superblock, size) => {
@@ -132,7 +136,7 @@ async function sealInto(
   const size = hashDeviceSize(hashTree.dataBlocks, verity);
   await hashDevice.setSize(size);
   task?.end();
-  if (options.verify ?? options.compression !== undefined) {
+  if (options.verify ?? compression !== undefined) {
     const reading = reporter.start("reading the root back", image.contentSize);
     const { decompressor } = environment;
     await verifyRoot(tree, root.source(image.size), { decompressor, signal, onVerified: reading.advance });

@@ -17,7 +17,7 @@ export interface TargetKernel {
 /** What a kernel must have: since which version, and what its configuration must say. */
 export interface KernelNeed {
   readonly since: readonly [major: number, minor: number];
-  readonly option: string;
+  readonly option?: string | undefined;
 }
 
 /** Bytes; those of distributions have 0.3 MB. */
@@ -54,7 +54,7 @@ export function lackOf(kernel: TargetKernel, { since, option }: KernelNeed): str
   const [major, minor] = since;
   if (kernel.major < major || (kernel.major === major && kernel.minor < minor))
     return `Linux ${major}.${minor} reads it, this is ${kernel.name}`;
-  if (kernel.config !== undefined && !new RegExp(`^${option}=y$`, "m").test(kernel.config))
+  if (option !== undefined && kernel.config !== undefined && !new RegExp(`^${option}=y$`, "m").test(kernel.config))
     return `Linux ${kernel.name} was built without ${option}`;
   return undefined;
 }
