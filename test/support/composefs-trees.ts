@@ -117,7 +117,7 @@ const external = (digestSize: DigestSize): fc.Arbitrary<ExternalContent> =>
       const digest = fill === null ? undefined : new Uint8Array(digestSize).fill(fill);
       const path =
         payload === "none" ? undefined : payload === "digest" && digest ? objectPath(toHex(digest)) : at(payload);
-      return new ExternalContent(size, digest, path);
+      return new ExternalContent(size, digest && byteString(digest), path);
     });
 
 const inline = fc

@@ -41,7 +41,12 @@ const SLASH = 0x2f;
 
 /** The entries of a directory by name, in byte order. */
 export function sortedEntries(directory: Directory): [ByteString, Node][] {
-  return [...directory.entries].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const entries = [...directory.entries];
+  // Most come from something that is in order.
+  for (let i = 1; i < entries.length; i++)
+    // below the length
+    if (entries[i - 1]![0] > entries[i]![0]) return entries.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return entries;
 }
 
 /**

@@ -1,5 +1,6 @@
 // composefs images and dumps.
 import assert from "node:assert/strict";
+import { byteString } from "../../../core/src/bytes/index.ts";
 import {
   dumpLines,
   ExternalContent,
@@ -35,7 +36,7 @@ function composefsTree(inline = 4500): Directory {
     [b("lustre.x"), new Uint8Array(0)],
   ]);
   const content = (size: number, mark: number) =>
-    new ExternalContent(size, new Uint8Array(32).fill(mark), b(`${mark}/object`));
+    new ExternalContent(size, byteString(new Uint8Array(32).fill(mark)), b(`${mark}/object`));
   const hard = regularFile(attributes(0o644, { mtime: 5n }), content(70_000, 1));
   return treeOf({
     "usr/bin/tool": hard,

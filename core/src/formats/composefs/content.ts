@@ -26,12 +26,12 @@ export class InlineContent implements Source {
 export class ExternalContent implements Source {
   /** Bytes, more than none. */
   readonly size: number;
-  /** fs-verity digest of the content; without one overlayfs checks nothing. */
-  readonly digest: Uint8Array | undefined;
+  /** fs-verity digest of the content; without one overlayfs checks nothing. A string takes a third of an array's memory. */
+  readonly digest: ByteString | undefined;
   /** Path of the object in the store. */
   readonly payload: ByteString | undefined;
 
-  constructor(size: number, digest: Uint8Array | undefined, payload: ByteString | undefined) {
+  constructor(size: number, digest: ByteString | undefined, payload: ByteString | undefined) {
     this.size = size;
     this.digest = digest;
     this.payload = payload;

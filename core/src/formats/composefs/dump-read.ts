@@ -2,7 +2,7 @@
  * Reads the dump format: a line for each name, eleven fields and the xattrs, fields separated by one space.
  * Spec: composefs 1.0.8, man/composefs-dump.md.
  */
-import { type ByteString, byteString, bytesOf, fromHex, showBytes } from "../../bytes/index.ts";
+import { type ByteString, byteString, bytesOf, showBytes } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { chunksOf, type ReadOptions, type Source } from "../../source/index.ts";
 import {
@@ -58,6 +58,14 @@ const TYPES = /* @__PURE__ */ new Map(
   (Object.entries(TYPE_BITS) as [NodeType, number][]).map(([type, bits]) => [bits, type] as const),
 );
 
+/** Fields of each line, in order; xattrs may follow. */
+const [PATH, SIZE, MODE, LINKS, UID, GID, DEVICE, TIME, PAYLOAD, CONTENT, DIGEST] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const FIELDS = 11;
+const MAX_OCTAL_DIGITS = 10;
+const ZERO = 0x30;
+const AT = 0x40;
+const DASH = 0x2d;
+
 interface PendingLink {
   readonly line: number;
   readonly parent: Directory;
@@ -71,10 +79,19 @@ class DumpBuilder {
   private readonly directories = new Map<string, Directory>();
   private readonly homes = new Map<Leaf, Home>();
   private readonly links = new Map<string, PendingLink>();
-  /** Neighbours are often of one time. */
+  /** Neighbours are often of one time, and in one directory. */
   private lastTime: readonly [text: string, time: bigint] = ["0.0", 0n];
+  private lastParent: readonly [path: string, directory: Directory | undefined] = ["", undefined];
   private line = 0;
   private rest = "";
+  /** The line in work, and where each of its first fields ends: an array of strings for each would be most of the work. */
+  private text = "";
+  private readonly ends = new Int32Array(FIELDS);
+  /** Places for digests, by the characters that they have in hexadecimal. */
+  private readonly digestBytes: Readonly<Record<number, Uint8Array>> = {
+    64: new Uint8Array(32),
+    128: new Uint8Array(64),
+  };
 
   push(chunk: Uint8Array): void {
     const lines = (this.rest + byteString(chunk)).split("\n");
@@ -98,18 +115,18 @@ class DumpBuilder {
   private add(line: string): void {
     this.line++;
     if (line.length > MAX_LINE) throw this.bad("dump-line", `has more than ${MAX_LINE} bytes`);
-    const fields = line.split(" ");
-    if (fields.length < 11) throw this.bad("dump-line", `has ${fields.length} fields, 11 are needed`);
-    const path = this.unescape(fields[0]!); // there are 11
-    const modeField = fields[2]!;
-    const isLink = modeField.startsWith("@");
-    const mode = this.octal(isLink ? modeField.slice(1) : modeField);
+    this.text = line;
+    const count = this.findFields();
+    if (count < FIELDS) throw this.bad("dump-line", `has ${count} fields, ${FIELDS} are needed`);
+    const path = this.unescape(this.field(PATH));
+    const isLink = line.charCodeAt(this.start(MODE)) === AT;
+    const mode = this.octal(MODE, isLink ? 1 : 0);
     const type = TYPES.get(mode & 0o170000);
     if (type === undefined || mode > 0o177777) throw this.bad("dump-mode", `has mode 0o${mode.toString(8)}`);
     if (path === "/") {
       if (type !== "directory" || isLink) throw this.bad("dump-root", "gives a root that is no directory");
       if (this.root !== undefined) throw this.bad("dump-duplicate", "gives a second root");
-      this.root = this.node(type, mode, fields, path) as Directory;
+      this.root = this.node(type, mode, path) as Directory;
       this.directories.set("", this.root);
       return;
     }
@@ -117,13 +134,13 @@ class DumpBuilder {
     const name = path.slice(slash + 1) as ByteString;
     if (!path.startsWith("/") || name === "" || name === "." || name === ".." || path.includes("\0"))
       throw this.bad("dump-path", `has ${showBytes(path)}, which is no path of an image`);
-    const parent = this.directories.get(path.slice(0, slash));
+    const parent = this.parentAt(path.slice(0, slash));
     if (parent === undefined)
       throw this.bad("dump-parent", `has ${showBytes(path)}, whose directory did not come before it`);
-    if (parent.entries.has(name) || this.links.has(path))
+    if (parent.entries.has(name) || (this.links.size > 0 && this.links.has(path)))
       throw this.bad("dump-duplicate", `gives ${showBytes(path)} again`);
     if (isLink) {
-      const target = this.optional(fields[8]!); // there are 11
+      const target = this.optional(PAYLOAD);
       if (type === "directory" || target === undefined)
         throw this.bad(
           "dump-link",
@@ -132,42 +149,61 @@ class DumpBuilder {
       this.links.set(path, { line: this.line, parent, name, path, target });
       return;
     }
-    const node = this.node(type, mode, fields, path);
+    const node = this.node(type, mode, path);
     parent.entries.set(name, node);
     if (node.type === "directory") this.directories.set(path, node);
     else {
-      const links = this.integer(fields[3]!, 0xffffffff);
+      const links = this.integer(LINKS, 0xffffffff);
       if (links !== 1) this.homes.set(node, { parent, name, links });
     }
   }
 
-  private node(type: NodeType, mode: number, fields: readonly string[], path: ByteString): Node {
-    const [, sizeField, , , uid, gid, deviceField, time, payloadField, contentField, digestField] =
-      fields as unknown as readonly [
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-        string,
-      ];
+  /** Where the first fields end; returns how many there are, at most {@link FIELDS}. */
+  private findFields(): number {
+    const { text, ends } = this;
+    for (let field = 0, at = 0; field < FIELDS; field++) {
+      const end = text.indexOf(" ", at);
+      if (end < 0) {
+        ends[field] = text.length;
+        return field + 1;
+      }
+      ends[field] = end;
+      at = end + 1;
+    }
+    return FIELDS;
+  }
+
+  private start(field: number): number {
+    return field === 0 ? 0 : this.ends[field - 1]! + 1; // below FIELDS
+  }
+
+  private end(field: number): number {
+    return this.ends[field]!; // below FIELDS
+  }
+
+  private field(field: number): string {
+    return this.text.slice(this.start(field), this.end(field));
+  }
+
+  private parentAt(path: string): Directory | undefined {
+    if (this.lastParent[0] !== path || this.lastParent[1] === undefined)
+      this.lastParent = [path, this.directories.get(path)];
+    return this.lastParent[1];
+  }
+
+  private node(type: NodeType, mode: number, path: ByteString): Node {
     const own: Attributes = {
       mode: mode & 0o7777,
-      uid: this.integer(uid, 0xffffffff),
-      gid: this.integer(gid, 0xffffffff),
-      mtime: this.time(time),
-      xattrs: fields.length > 11 ? this.xattrs(fields.slice(11), path) : NO_XATTRS,
+      uid: this.integer(UID, 0xffffffff),
+      gid: this.integer(GID, 0xffffffff),
+      mtime: this.time(),
+      xattrs: this.end(FIELDS - 1) < this.text.length ? this.xattrs(path) : NO_XATTRS,
     };
-    const size = this.integer(sizeField, Number.MAX_SAFE_INTEGER);
-    const device = this.integer(deviceField, 0xffffffff);
-    const payload = this.optional(payloadField);
-    const content = this.optional(contentField);
-    const digest = this.digest(digestField, path);
+    const size = this.integer(SIZE, Number.MAX_SAFE_INTEGER);
+    const device = this.integer(DEVICE, 0xffffffff);
+    const payload = this.optional(PAYLOAD);
+    const content = this.optional(CONTENT);
+    const digest = this.digest(path);
     if (payload?.includes("\0")) throw this.bad("dump-payload", `has a NUL in the payload of ${showBytes(path)}`);
     if (type !== "file" && ((content ?? "") !== "" || digest !== undefined))
       throw this.bad("dump-content", `gives content to ${showBytes(path)}, which is a ${type}`);
@@ -192,7 +228,7 @@ class DumpBuilder {
   private content(
     size: number,
     inline: ByteString | undefined,
-    digest: Uint8Array | undefined,
+    digest: ByteString | undefined,
     payload: ByteString | undefined,
     path: ByteString,
   ): InlineContent | ExternalContent {
@@ -216,9 +252,9 @@ class DumpBuilder {
     return new InlineContent(bytesOf(inline));
   }
 
-  private xattrs(fields: readonly string[], path: ByteString): Map<ByteString, Uint8Array> {
+  private xattrs(path: ByteString): Map<ByteString, Uint8Array> {
     const xattrs = new Map<ByteString, Uint8Array>();
-    for (const field of fields) {
+    for (const field of this.text.slice(this.end(FIELDS - 1) + 1).split(" ")) {
       const equal = field.indexOf("=");
       const name = this.unescape(field.slice(0, Math.max(equal, 0)));
       if (equal < 0 || name === "" || name.includes("\0"))
@@ -231,30 +267,47 @@ class DumpBuilder {
     return xattrs;
   }
 
-  private digest(field: string, path: ByteString): Uint8Array | undefined {
-    const text = this.optional(field);
+  private digest(path: ByteString): ByteString | undefined {
+    const text = this.optional(DIGEST);
     if (text === undefined) return undefined;
-    if (!/^([0-9a-f]{64}|[0-9a-f]{128})$/.test(text))
+    const bytes = this.digestBytes[text.length];
+    if (bytes === undefined || !decodeHex(text, bytes))
       throw this.bad("dump-digest", `has no SHA-256 or SHA-512 digest for ${showBytes(path)}`);
-    return fromHex(text);
+    return byteString(bytes);
   }
 
-  private integer(field: string, limit: number): number {
-    if (field === "0") return 0; // every second field
-    const value = Number(field);
-    if (!/^[0-9]+$/.test(field) || value > limit) throw this.bad("dump-number", `has a bad number: ${shorten(field)}`);
+  private integer(field: number, limit: number): number {
+    const start = this.start(field);
+    const end = this.end(field);
+    let value = 0;
+    for (let at = start; at < end; at++) {
+      const digit = this.text.charCodeAt(at) - ZERO;
+      value = digit >= 0 && digit <= 9 ? value * 10 + digit : Number.POSITIVE_INFINITY;
+    }
+    if (start === end || value > limit)
+      throw this.bad("dump-number", `has a bad number: ${shorten(this.field(field))}`);
     return value;
   }
 
-  private octal(field: string): number {
-    if (field === "100644") return 0o100644; // most
-    if (!/^[0-7]{1,10}$/.test(field)) throw this.bad("dump-mode", `has a bad mode: ${shorten(field)}`);
-    return Number.parseInt(field, 8);
+  /** @param skip characters in front of the number */
+  private octal(field: number, skip: number): number {
+    const start = this.start(field) + skip;
+    const end = this.end(field);
+    let value = end > start && end - start <= MAX_OCTAL_DIGITS ? 0 : Number.POSITIVE_INFINITY;
+    for (let at = start; at < end; at++) {
+      const digit = this.text.charCodeAt(at) - ZERO;
+      value = digit >= 0 && digit <= 7 ? value * 8 + digit : Number.POSITIVE_INFINITY;
+    }
+    if (!Number.isFinite(value)) throw this.bad("dump-mode", `has a bad mode: ${shorten(this.text.slice(start, end))}`);
+    return value;
   }
 
   /** Seconds, a dot, nanoseconds without leading zeros. */
-  private time(field: string): bigint {
-    if (field === this.lastTime[0]) return this.lastTime[1];
+  private time(): bigint {
+    const [last] = this.lastTime;
+    const start = this.start(TIME);
+    if (this.end(TIME) - start === last.length && this.text.startsWith(last, start)) return this.lastTime[1];
+    const field = this.field(TIME);
     const dot = field.indexOf(".");
     const seconds = field.slice(0, dot);
     const nanoseconds = field.slice(dot + 1);
@@ -264,8 +317,10 @@ class DumpBuilder {
     return this.lastTime[1];
   }
 
-  private optional(field: string): ByteString | undefined {
-    return field === "-" ? undefined : this.unescape(field);
+  private optional(field: number): ByteString | undefined {
+    const start = this.start(field);
+    if (this.end(field) - start === 1 && this.text.charCodeAt(start) === DASH) return undefined;
+    return this.unescape(this.field(field));
   }
 
   private unescape(field: string): ByteString {
@@ -299,6 +354,23 @@ class DumpBuilder {
     if (!this.homes.has(node)) this.homes.set(node, { parent, name, links: 1 }); // what its line says
     link.parent.entries.set(link.name, node);
   }
+}
+
+/** Lower-case hexadecimal of just the size of `bytes`; false for anything else. */
+function decodeHex(text: string, bytes: Uint8Array): boolean {
+  let bad = 0; // below zero from the first bad digit on
+  for (let i = 0; i < bytes.length; i++) {
+    const high = hexDigit(text.charCodeAt(2 * i));
+    const low = hexDigit(text.charCodeAt(2 * i + 1));
+    bad |= high | low;
+    bytes[i] = (high << 4) | low;
+  }
+  return bad >= 0;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  return code >= 0x61 && code <= 0x66 ? code - 0x57 : -1;
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { "\\": "\\", n: "\n", r: "\r", t: "\t" };

@@ -1,5 +1,5 @@
 /** Writes the dump format as `composefs-info dump` does; see dump-read.ts. */
-import { type ByteString, byteString, toHex } from "../../bytes/index.ts";
+import { type ByteString, byteString, bytesOf, toHex } from "../../bytes/index.ts";
 import { type Directory, directoryLinks, type Leaf, type Node, TYPE_BITS, walkTree } from "../../tree/index.ts";
 import { splitTime } from "../erofs/inodes.ts";
 import { ExternalContent, storedContent } from "./content.ts";
@@ -51,7 +51,7 @@ export function dumpLine(
     `${seconds}.${nanoseconds}`,
     optional(target === undefined ? payload : (`/${target}` as ByteString)),
     inline === undefined || inline instanceof ExternalContent ? "-" : optional(byteString(inline.bytes)),
-    external?.digest === undefined ? "-" : toHex(external.digest),
+    external?.digest === undefined ? "-" : toHex(bytesOf(external.digest)),
   ];
   for (const name of [...node.xattrs.keys()].sort())
     fields.push(`${escapeText(name, true)}=${escapeText(byteString(node.xattrs.get(name)!), true)}`); // a key of the map

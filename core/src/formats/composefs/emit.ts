@@ -1,5 +1,5 @@
 /** Fourth step of writing: the planned image as bytes. */
-import { bytesOf } from "../../bytes/index.ts";
+import type { ByteString } from "../../bytes/index.ts";
 import { TYPE_BITS } from "../../tree/index.ts";
 import {
   DATA_LAYOUTS,
@@ -28,7 +28,8 @@ import {
   MAX_CHUNKS,
   RawComposefsHeader,
 } from "./format.ts";
-import type { ImagePlan, PlannedInode } from "./plan.ts";
+import type { Inode } from "./inodes.ts";
+import { type ImagePlan, tailAt } from "./plan.ts";
 import { chunking } from "./survey.ts";
 import { writeBytes, writeXattrBody, writeXattrEntry } from "./xattrs.ts";
 
@@ -44,12 +45,14 @@ export function emitComposefs(plan: ImagePlan): Uint8Array<ArrayBuffer> {
   // Shared ids count from the start of the block in which the shared xattrs begin; in version 2, of the image.
   const sharedBase = plan.version === 2 ? plan.sharedStart : plan.sharedStart % BLOCK_SIZE;
   const view = new DataView(image.buffer);
-  for (const [i, inode] of plan.inodes.entries()) {
-    const { position, headSize, xattrs } = inode;
+  for (let i = 0; i < plan.inodes.length; i++) {
+    const inode = plan.inodes[i]!; // below the length
+    const tail = tailAt(inode);
     writeInode(view, plan, inode, i);
-    if (xattrs !== undefined) writeXattrBody(view, image, position + headSize - xattrs.size, xattrs, sharedBase);
-    writeTail(image, plan, inode, position + headSize);
-    writeBlocks(image, plan, inode);
+    if (inode.xattrSize > 0)
+      writeXattrBody(view, image, tail - inode.xattrSize, inode.xattrs, plan.version, sharedBase);
+    writeTail(view, image, plan, inode, tail);
+    writeBlocks(view, image, plan, inode);
   }
   let at = plan.sharedStart;
   for (const entry of plan.shared) {
@@ -103,49 +106,49 @@ function encodeSuperblock(plan: ImagePlan): Uint8Array {
   });
 }
 
-function nidOf({ position }: PlannedInode): number {
+function nidOf({ position }: Inode): number {
   return position / INODE_SLOT_SIZE;
 }
 
 /** Fields are written in place: a table's encoder costs several times as much (measured). */
-function writeInode(view: DataView, { version }: ImagePlan, inode: PlannedInode, index: number): void {
-  const { draft, isExtended, xattrs, size, tailSize, position: at } = inode;
-  const layoutName = draft.data.kind === "chunks" ? "chunk-based" : tailSize > 0 ? "flat-inline" : "flat-plain";
+function writeInode(view: DataView, { version }: ImagePlan, inode: Inode, index: number): void {
+  const { isExtended, xattrSize, size, tailSize, position: at } = inode;
+  const layoutName = inode.data.kind === "chunks" ? "chunk-based" : tailSize > 0 ? "flat-inline" : "flat-plain";
   const layout = DATA_LAYOUTS.indexOf(layoutName) << FORMAT_LAYOUT_SHIFT;
-  const xattrICount = xattrs === undefined ? 0 : 1 + (xattrs.size - RawXattrHeader.size) / XATTR_UNIT;
+  const xattrICount = xattrSize === 0 ? 0 : 1 + (xattrSize - RawXattrHeader.size) / XATTR_UNIT;
   const ino = version === 2 ? nidOf(inode) : index;
-  const mode = TYPE_BITS[draft.type] | draft.mode;
+  const mode = TYPE_BITS[inode.type] | inode.mode;
   const u = unionField(inode, version === 2);
   if (!isExtended) {
     const { fields } = RawInodeCompact;
     view.setUint16(at + fields.format.offset, layout, true);
     view.setUint16(at + fields.xattrICount.offset, xattrICount, true);
     view.setUint16(at + fields.mode.offset, mode, true);
-    view.setUint16(at + fields.nb.offset, draft.links, true);
+    view.setUint16(at + fields.nb.offset, inode.links, true);
     view.setUint32(at + fields.fileSize.offset, size, true);
     view.setUint32(at + fields.u.offset, u, true);
     view.setUint32(at + fields.ino.offset, ino, true);
-    view.setUint16(at + fields.uid.offset, draft.uid, true);
-    view.setUint16(at + fields.gid.offset, draft.gid, true);
+    view.setUint16(at + fields.uid.offset, inode.uid, true);
+    view.setUint16(at + fields.gid.offset, inode.gid, true);
     return;
   }
   const { fields } = RawInodeExtended;
-  const time = splitTime(draft.mtime);
+  const time = splitTime(inode.mtime);
   view.setUint16(at + fields.format.offset, layout | FORMAT_EXTENDED, true);
   view.setUint16(at + fields.xattrICount.offset, xattrICount, true);
   view.setUint16(at + fields.mode.offset, mode, true);
   view.setBigUint64(at + fields.fileSize.offset, BigInt(size), true);
   view.setUint32(at + fields.u.offset, u, true);
   view.setUint32(at + fields.ino.offset, ino, true);
-  view.setUint32(at + fields.uid.offset, draft.uid, true);
-  view.setUint32(at + fields.gid.offset, draft.gid, true);
+  view.setUint32(at + fields.uid.offset, inode.uid, true);
+  view.setUint32(at + fields.gid.offset, inode.gid, true);
   view.setBigInt64(at + fields.mtime.offset, time.seconds, true);
   view.setUint32(at + fields.mtimeNsec.offset, version === 2 ? 0 : time.nanoseconds, true);
-  view.setUint32(at + fields.nlink.offset, draft.links, true);
+  view.setUint32(at + fields.nlink.offset, inode.links, true);
 }
 
 /** i_u: start block, device as Linux's new_encode_dev packs it, or format of the chunks. */
-function unionField({ draft: { data }, startBlock, blocks }: PlannedInode, largestChunks: boolean): number {
+function unionField({ data, startBlock, blocks }: Inode, largestChunks: boolean): number {
   if (data.kind === "device") return ((data.minor & 0xff) | (data.major << 8) | ((data.minor & ~0xff) << 12)) >>> 0;
   const block = blocks > 0 ? startBlock : 0;
   if (data.kind !== "chunks") return block;
@@ -154,46 +157,53 @@ function unionField({ draft: { data }, startBlock, blocks }: PlannedInode, large
   return ((block & 0xffff0000) | format) >>> 0;
 }
 
-function writeTail(image: Uint8Array, plan: ImagePlan, inode: PlannedInode, at: number): void {
-  const { draft, tailSize, blocks, blockStarts } = inode;
+function writeTail(view: DataView, image: Uint8Array, plan: ImagePlan, inode: Inode, at: number): void {
+  const { data, tailSize, blocks } = inode;
   if (tailSize === 0) return;
-  const { data } = draft;
-  if (data.kind === "directory") writeEntries(image, plan, inode, blockStarts.length - 1, at);
-  else if (data.kind === "bytes") image.set(rawBytes(data.bytes).subarray(blocks * BLOCK_SIZE), at);
+  if (data.kind === "directory") writeEntries(view, image, plan, data, data.blockStarts.length - 1, at);
+  else if (data.kind === "bytes") writePart(image, at, data.bytes, blocks * BLOCK_SIZE, data.bytes.length);
   else image.fill(NULL_BLOCK & 0xff, at, at + tailSize);
 }
 
-function writeBlocks(image: Uint8Array, plan: ImagePlan, inode: PlannedInode): void {
-  const { draft, blocks, startBlock } = inode;
+function writeBlocks(view: DataView, image: Uint8Array, plan: ImagePlan, inode: Inode): void {
+  const { data, blocks, startBlock } = inode;
   if (blocks === 0) return;
-  const { data } = draft;
   const at = startBlock * BLOCK_SIZE;
   if (data.kind === "directory")
-    for (let block = 0; block < blocks; block++) writeEntries(image, plan, inode, block, at + block * BLOCK_SIZE);
-  else if (data.kind === "bytes") image.set(rawBytes(data.bytes).subarray(0, blocks * BLOCK_SIZE), at);
+    for (let block = 0; block < blocks; block++) writeEntries(view, image, plan, data, block, at + block * BLOCK_SIZE);
+  else if (data.kind === "bytes") writePart(image, at, data.bytes, 0, blocks * BLOCK_SIZE);
   else image.fill(NULL_BLOCK & 0xff, at, at + MAX_CHUNKS * 4);
 }
 
-function rawBytes(bytes: Uint8Array | string): Uint8Array {
-  return typeof bytes === "string" ? bytesOf(bytes as Parameters<typeof bytesOf>[0]) : bytes;
+function writePart(image: Uint8Array, at: number, bytes: Uint8Array | ByteString, start: number, end: number): void {
+  if (typeof bytes === "string") writeBytes(image, at, bytes.slice(start, end));
+  else image.set(bytes.subarray(start, end), at);
 }
 
+type DirectoryData = Extract<Inode["data"], { readonly kind: "directory" }>;
+
 /** One block of a directory. */
-function writeEntries(image: Uint8Array, { inodes }: ImagePlan, inode: PlannedInode, block: number, at: number): void {
-  const { data } = inode.draft;
-  if (data.kind !== "directory") throw new TypeError("only a directory has entries");
+function writeEntries(
+  view: DataView,
+  image: Uint8Array,
+  { inodes }: ImagePlan,
+  { entries, blockStarts }: DirectoryData,
+  block: number,
+  at: number,
+): void {
   const { nid, nameOffset: nameField, fileType } = RawDirent.fields;
-  const { blockStarts } = inode;
-  const entries = data.entries.slice(blockStarts[block], blockStarts[block + 1]);
-  const view = new DataView(image.buffer, at);
-  let nameOffset = entries.length * RawDirent.size;
-  for (const [i, { name, inode: index }] of entries.entries()) {
-    const target = inodes[index]!; // entries hold indexes of inodes
-    const start = i * RawDirent.size;
-    view.setUint32(start + nid.offset, nidOf(target), true); // an image in memory has no 2^32 slots
-    view.setUint16(start + nameField.offset, nameOffset, true);
-    view.setUint8(start + fileType.offset, FILE_TYPES.indexOf(target.draft.type));
-    writeBytes(image, at + nameOffset, name);
-    nameOffset += name.length;
+  const start = blockStarts[block]!; // a block of the directory
+  const end = blockStarts[block + 1] ?? entries.length;
+  let dirent = at;
+  let name = at + (end - start) * RawDirent.size;
+  for (let i = start; i < end; i++) {
+    const entry = entries[i]!; // below the length
+    const target = inodes[entry.inode]!; // entries hold indexes of inodes
+    view.setUint32(dirent + nid.offset, nidOf(target), true); // an image in memory has no 2^32 slots
+    view.setUint16(dirent + nameField.offset, name - at, true);
+    view.setUint8(dirent + fileType.offset, FILE_TYPES.indexOf(target.type));
+    writeBytes(image, name, entry.name);
+    dirent += RawDirent.size;
+    name += entry.name.length;
   }
 }

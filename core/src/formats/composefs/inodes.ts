@@ -4,8 +4,15 @@
  * their oddities, since digests depend on them; each oddity says so.
  */
 import { type ByteString, byteString } from "../../bytes/index.ts";
-import { DIGEST_SIZES } from "../../hash/index.ts";
-import { type Directory, type Leaf, type Node, type NodeType, sortedEntries } from "../../tree/index.ts";
+import { DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
+import {
+  type Attributes,
+  type Directory,
+  type Leaf,
+  type Node,
+  type NodeType,
+  sortedEntries,
+} from "../../tree/index.ts";
 import { ALGORITHM_NUMBERS } from "../fsverity/index.ts";
 import { ExternalContent, storedContent } from "./content.ts";
 import {
@@ -30,21 +37,29 @@ import type { XattrEntry, XattrTable } from "./xattrs.ts";
 /** What stands in the data of an inode. */
 export type InodeData =
   | { readonly kind: "none" }
-  | { readonly kind: "directory"; readonly entries: readonly DraftEntry[] }
+  | {
+      readonly kind: "directory";
+      readonly entries: readonly InodeEntry[];
+      /** For each block, the last one inline or not, the index of its first entry; plan.ts knows. */
+      blockStarts: readonly number[];
+    }
   /** Content of a file or target of a link. */
   | { readonly kind: "bytes"; readonly bytes: Uint8Array | ByteString }
   /** Content that is elsewhere. */
   | { readonly kind: "chunks"; readonly size: number }
   | { readonly kind: "device"; readonly major: number; readonly minor: number };
 
-export interface DraftEntry {
+export interface InodeEntry {
   readonly name: ByteString;
   /** Index of the inode; of a leaf whose home comes later it is filled in at the end. */
   inode: number;
 }
 
-/** An inode before places are fixed. */
-export interface Draft {
+/**
+ * An inode, first without its place: plan.ts fills in the rest. One object for both, since there are as many as the tree
+ * has files.
+ */
+export interface Inode {
   /** As the image shows it: an escaped whiteout is a file. */
   readonly type: NodeType;
   readonly mode: number;
@@ -56,12 +71,25 @@ export interface Draft {
   /** In the order of the inode. */
   xattrs: readonly XattrEntry[];
   data: InodeData;
+  isExtended: boolean;
+  /** Bytes from the start of the image. */
+  position: number;
+  /** Bytes of the xattrs, which end where the tail begins. */
+  xattrSize: number;
+  /** `i_size`, bytes. */
+  size: number;
+  /** Bytes that stand behind the inode and its xattrs. */
+  tailSize: number;
+  /** Blocks of data at the end of the image, and the first of them. */
+  blocks: number;
+  startBlock: number;
 }
 
 const EMPTY = "" as ByteString;
 const X = "x" as ByteString;
 const Y = "y" as ByteString;
 const NO_XATTR_ENTRIES: readonly XattrEntry[] = [];
+const NO_STARTS: readonly number[] = [];
 const NONE: InodeData = { kind: "none" };
 const NULL_DEVICE: InodeData = { kind: "device", major: 0, minor: 0 };
 const DOT = "." as ByteString;
@@ -71,6 +99,19 @@ const STUBS = /* @__PURE__ */ Array.from({ length: 256 }, (_, i) => i.toString(1
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+
+/** Most lists are in order as they come. */
+function sortByName(list: { readonly name: string }[]): void {
+  for (let i = 1; i < list.length; i++)
+    // below the length
+    if (list[i - 1]!.name > list[i]!.name) {
+      list.sort(byName);
+      return;
+    }
+}
+
+const byXattrName = (a: XattrEntry, b: XattrEntry): number =>
+  a.name.text < b.name.text ? -1 : a.name.text > b.name.text ? 1 : 0;
 
 /** The xattrs for the content come first, then the file's own by their names on it. */
 function xattrsOf(node: Node, table: XattrTable): readonly XattrEntry[] {
@@ -96,11 +137,16 @@ function escapedName(name: ByteString): ByteString {
 }
 
 /** struct ovl_metacopy: version 0, its own size, no flags, FS_VERITY_HASH_ALG_*, the digest. */
-function metacopy(digest: Uint8Array): ByteString {
-  const algorithm = ALGORITHM_NUMBERS[digest.length === DIGEST_SIZES.sha256 ? "sha256" : "sha512"];
-  const head = String.fromCharCode(0, METACOPY_HEAD_SIZE + digest.length, 0, algorithm);
-  return (head + byteString(digest)) as ByteString;
+function metacopy(digest: ByteString): ByteString {
+  return (METACOPY_HEADS[digest.length === DIGEST_SIZES.sha256 ? "sha256" : "sha512"] + digest) as ByteString;
 }
+
+const metacopyHead = (algorithm: HashAlgorithm): string =>
+  String.fromCharCode(0, METACOPY_HEAD_SIZE + DIGEST_SIZES[algorithm], 0, ALGORITHM_NUMBERS[algorithm]);
+const METACOPY_HEADS: Readonly<Record<HashAlgorithm, string>> = /* @__PURE__ */ (() => ({
+  sha256: metacopyHead("sha256"),
+  sha512: metacopyHead("sha512"),
+}))();
 
 /** Sets entries over those of the same name. */
 function withEntries(entries: readonly XattrEntry[], more: readonly XattrEntry[]): XattrEntry[] {
@@ -125,9 +171,35 @@ function dataOf(node: Node): InodeData {
   }
 }
 
-function draftOf(node: Node, links: number, table: XattrTable): Draft {
-  const { type, mode, uid, gid, mtime } = node;
-  return { type, mode, uid, gid, mtime, links, xattrs: xattrsOf(node, table), data: dataOf(node) };
+function inodeOf(node: Node, links: number, table: XattrTable): Inode {
+  return makeInode(node.type, node, links, xattrsOf(node, table), dataOf(node));
+}
+
+function makeInode(
+  type: NodeType,
+  { mode, uid, gid, mtime }: Attributes,
+  links: number,
+  xattrs: readonly XattrEntry[],
+  data: InodeData,
+): Inode {
+  const place = 0; // as yet
+  return {
+    type,
+    mode,
+    uid,
+    gid,
+    mtime,
+    links,
+    xattrs,
+    data,
+    isExtended: true,
+    position: place,
+    xattrSize: 0,
+    size: 0,
+    tailSize: 0,
+    blocks: 0,
+    startBlock: 0,
+  };
 }
 
 function linksOf(node: Node, homes: Homes): number {
@@ -135,7 +207,7 @@ function linksOf(node: Node, homes: Homes): number {
 }
 
 /** Entries that point to leaves whose inode had no index yet. */
-type Open = { readonly entry: DraftEntry; readonly leaf: Leaf }[];
+type Open = { readonly entry: InodeEntry; readonly leaf: Leaf }[];
 
 function resolveOpen(open: Open, known: ReadonlyMap<Leaf, number>): void {
   for (const { entry, leaf } of open) entry.inode = known.get(leaf)!; // every leaf has a home that was visited
@@ -147,9 +219,9 @@ export function listBreadthFirst(
   { homes }: Survey,
   version: FormatVersion,
   table: XattrTable,
-): Draft[] {
-  const rootDraft = draftOf(root, 2, table);
-  const drafts: Draft[] = [rootDraft];
+): Inode[] {
+  const rootInode = inodeOf(root, 2, table);
+  const inodes: Inode[] = [rootInode];
   const queue: { readonly node: Directory; readonly index: number; readonly parent: number }[] = [
     { node: root, index: 0, parent: 0 },
   ];
@@ -157,66 +229,66 @@ export function listBreadthFirst(
   const open: Open = [];
   // `queue` grows while it is gone through.
   for (const { node, index, parent } of queue) {
-    const draft = drafts[index]!; // queued with its draft
-    const entries: DraftEntry[] = [
+    const inode = inodes[index]!; // queued with it
+    const entries: InodeEntry[] = [
       { name: DOT, inode: index },
       { name: DOT_DOT, inode: parent },
     ];
     let hasWhiteout = false;
-    const children: { readonly name: ByteString; readonly child: Node | undefined }[] = sortedEntries(node).map(
-      ([name, child]) => ({ name, child }),
-    );
-    if (index === 0) {
-      for (const name of STUBS) if (!node.entries.has(name)) children.push({ name, child: undefined });
-      children.sort(byName);
-    }
-    for (const { name, child } of children) {
-      const entry: DraftEntry = { name, inode: drafts.length };
+    for (const [name, child] of index === 0 ? withStubs(node) : sortedEntries(node)) {
+      const entry: InodeEntry = { name, inode: inodes.length };
       entries.push(entry);
-      if (child === undefined) drafts.push(stubOf(root, table));
+      if (child === undefined) inodes.push(stubOf(root, table));
       else if (child.type === "directory") {
-        draft.links++;
-        queue.push({ node: child, index: drafts.length, parent: index });
-        drafts.push(draftOf(child, 2, table));
+        inode.links++;
+        queue.push({ node: child, index: inodes.length, parent: index });
+        inodes.push(inodeOf(child, 2, table));
       } else {
         const home = homes.get(child);
         if (home !== undefined && (home.parent !== node || home.name !== name)) {
           open.push({ entry, leaf: child });
           continue;
         }
-        if (home !== undefined) known.set(child, drafts.length);
+        if (home !== undefined) known.set(child, inodes.length);
         const escaped = isWhiteout(child);
         hasWhiteout ||= escaped;
-        drafts.push(escaped ? escapedWhiteout(child, table) : draftOf(child, linksOf(child, homes), table));
+        inodes.push(escaped ? escapedWhiteout(child, table) : inodeOf(child, linksOf(child, homes), table));
       }
     }
-    entries.sort(byName);
-    draft.data = { kind: "directory", entries };
-    if (hasWhiteout) draft.xattrs = withEntries(draft.xattrs, whiteoutMarks(version, table));
+    sortByName(entries);
+    inode.data = { kind: "directory", entries, blockStarts: NO_STARTS };
+    if (hasWhiteout) inode.xattrs = withEntries(inode.xattrs, whiteoutMarks(version, table));
   }
   resolveOpen(open, known);
-  rootDraft.xattrs = withEntries(rootDraft.xattrs, [table.entry(OPAQUE, Y)]);
-  for (const draft of drafts) if (!isSorted(draft.xattrs)) draft.xattrs = [...draft.xattrs].sort(byName);
-  return drafts;
+  rootInode.xattrs = withEntries(rootInode.xattrs, [table.entry(OPAQUE, Y)]);
+  for (const inode of inodes) if (!isSorted(inode.xattrs)) inode.xattrs = [...inode.xattrs].sort(byXattrName);
+  return inodes;
 }
 
 function isSorted(entries: readonly XattrEntry[]): boolean {
-  for (let i = 1; i < entries.length; i++) if (entries[i - 1]!.name > entries[i]!.name) return false; // below the length
+  for (let i = 1; i < entries.length; i++) if (byXattrName(entries[i - 1]!, entries[i]!) > 0) return false; // below the length
   return true;
 }
 
+/** The entries of the root, and a name without a node for each directory of objects that is to be hidden. */
+function withStubs({ entries }: Directory): [ByteString, Node | undefined][] {
+  const all: [ByteString, Node | undefined][] = [...entries];
+  for (const name of STUBS) if (!entries.has(name)) all.push([name, undefined]);
+  return all.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
 /** Added after everything else, so it is not escaped like a whiteout of the tree. */
-function stubOf({ uid, gid, mtime, xattrs }: Directory, table: XattrTable): Draft {
+function stubOf({ uid, gid, mtime, xattrs }: Directory, table: XattrTable): Inode {
   const label = xattrs.get(SELINUX);
   const own = label === undefined ? NO_XATTR_ENTRIES : [table.entry(SELINUX, byteString(label))];
-  return { type: "character", mode: 0o644, uid, gid, mtime, links: 1, xattrs: own, data: NULL_DEVICE };
+  return makeInode("character", { mode: 0o644, uid, gid, mtime, xattrs }, 1, own, NULL_DEVICE);
 }
 
 /** A whiteout of the tree is content: an empty file with marks from which the inner overlayfs knows it. */
-function escapedWhiteout(node: Node, table: XattrTable): Draft {
-  const draft = draftOf(node, 1, table);
+function escapedWhiteout(node: Node, table: XattrTable): Inode {
+  const inode = inodeOf(node, 1, table);
   const marks = [table.entry(ESCAPED_WHITEOUT, EMPTY), table.entry(USER_WHITEOUT, EMPTY)];
-  return { ...draft, type: "file", xattrs: withEntries(draft.xattrs, marks), data: NONE };
+  return { ...inode, type: "file", xattrs: withEntries(inode.xattrs, marks), data: NONE };
 }
 
 /** Of a directory that holds whiteouts. Version 1 differs from version 0 in these and in its number only. */
@@ -226,17 +298,17 @@ function whiteoutMarks(version: FormatVersion, table: XattrTable): XattrEntry[] 
 }
 
 /** A directory, then its entries, each with all below it; no stubs, no escaped whiteouts, no opaque root. */
-export function listDepthFirst(root: Directory, { homes }: Survey, table: XattrTable): Draft[] {
-  const drafts: Draft[] = [draftOf(root, 2, table)];
+export function listDepthFirst(root: Directory, { homes }: Survey, table: XattrTable): Inode[] {
+  const inodes: Inode[] = [inodeOf(root, 2, table)];
   const known = new Map<Leaf, number>();
   const stack: {
     readonly node: Directory;
     readonly index: number;
-    readonly entries: DraftEntry[];
+    readonly entries: InodeEntry[];
     readonly rest: Iterator<[ByteString, Node]>;
   }[] = [];
   function enter(node: Directory, index: number, parent: number): void {
-    const entries: DraftEntry[] = [
+    const entries: InodeEntry[] = [
       { name: DOT, inode: index },
       { name: DOT_DOT, inode: parent },
     ];
@@ -246,8 +318,8 @@ export function listDepthFirst(root: Directory, { homes }: Survey, table: XattrT
   for (let here = stack.at(-1); here !== undefined; here = stack.at(-1)) {
     const { done, value } = here.rest.next();
     if (done === true) {
-      here.entries.sort(byName);
-      drafts[here.index]!.data = { kind: "directory", entries: here.entries }; // entered with its draft
+      sortByName(here.entries);
+      inodes[here.index]!.data = { kind: "directory", entries: here.entries, blockStarts: NO_STARTS }; // entered with it
       stack.pop();
       continue;
     }
@@ -255,16 +327,16 @@ export function listDepthFirst(root: Directory, { homes }: Survey, table: XattrT
     // Whatever a dump says: the first name is the home here, and names are counted.
     const seen = child.type === "directory" ? undefined : known.get(child);
     if (seen !== undefined) {
-      drafts[seen]!.links++; // known indexes are in the list
+      inodes[seen]!.links++; // known indexes are in the list
       here.entries.push({ name, inode: seen });
       continue;
     }
-    here.entries.push({ name, inode: drafts.length });
+    here.entries.push({ name, inode: inodes.length });
     if (child.type === "directory") {
-      drafts[here.index]!.links++;
-      enter(child, drafts.length, here.index);
-    } else if (homes.has(child)) known.set(child, drafts.length);
-    drafts.push(draftOf(child, child.type === "directory" ? 2 : 1, table));
+      inodes[here.index]!.links++;
+      enter(child, inodes.length, here.index);
+    } else if (homes.has(child)) known.set(child, inodes.length);
+    inodes.push(inodeOf(child, child.type === "directory" ? 2 : 1, table));
   }
-  return drafts;
+  return inodes;
 }

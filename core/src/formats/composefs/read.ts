@@ -216,7 +216,7 @@ async function refuseChunks({ source }: ErofsImage, inode: ErofsInode, shown: st
 }
 
 /** struct ovl_metacopy; empty where the content is not checked. */
-function digestOf(metacopy: Uint8Array | undefined, shown: string): Uint8Array | undefined {
+function digestOf(metacopy: Uint8Array | undefined, shown: string): ByteString | undefined {
   if (metacopy === undefined || metacopy.length === 0) return undefined;
   const [version, length, flags, number] = metacopy;
   for (const [algorithm, known] of Object.entries(ALGORITHM_NUMBERS) as [HashAlgorithm, number][])
@@ -227,7 +227,7 @@ function digestOf(metacopy: Uint8Array | undefined, shown: string): Uint8Array |
       length === metacopy.length &&
       length === METACOPY_HEAD_SIZE + DIGEST_SIZES[algorithm]
     )
-      return metacopy.slice(METACOPY_HEAD_SIZE);
+      return byteString(metacopy.subarray(METACOPY_HEAD_SIZE));
   throw new FormatError("composefs-metacopy", `${shown}: its digest has a form that overlayfs does not know`, {
     path: shown,
   });

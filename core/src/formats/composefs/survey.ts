@@ -1,10 +1,11 @@
 /** First step of writing: a walk that counts names and refuses what no image can hold. */
 import { type ByteString, showBytes } from "../../bytes/index.ts";
-import { FormatError, UnsupportedError } from "../../errors/index.ts";
+import { FormatError, PolicyError, UnsupportedError } from "../../errors/index.ts";
+import { DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
 import { type Directory, type Leaf, type Node, type RegularFile, showPath, walkTree } from "../../tree/index.ts";
 import { checkName, checkNode } from "../erofs/inodes.ts";
 import { ExternalContent, storedContent } from "./content.ts";
-import { BLOCK_BITS, MAX_CHUNK_BITS, MAX_INLINE_SIZE, MAX_XATTR_TOTAL, MAX_XATTR_VALUE } from "./format.ts";
+import { BLOCK_BITS, MAX_CHUNK_BITS, MAX_XATTR_TOTAL, MAX_XATTR_VALUE } from "./format.ts";
 
 /** A leaf and the name under which its inode stands: the other names only point there. */
 export interface Home {
@@ -39,29 +40,39 @@ function ceilLog2(size: number): number {
   return 64 - Math.clz32(Math.floor((size - 1) / 2 ** 32));
 }
 
+export interface Limits {
+  /** Bytes of content that may stand in the image. */
+  readonly maxInline: number;
+  /** Of all digests. */
+  readonly algorithm: HashAlgorithm;
+}
+
 /**
  * Throws FormatError `bad-name`, `bad-link`, `bad-xattr`, `directory-linked`, `whiteout-linked` or `too-deep` for what
  * no tree may have; UnsupportedError `name-too-long`, `link-too-long`, `owner`, `device`, `time`, `xattr-name`,
- * `xattr-value`, `xattr-total` or `inline-too-large` for what composefs has no place for.
+ * `xattr-value`, `xattr-total` or `inline-too-large` for what composefs has no place for; PolicyError
+ * `composefs-algorithm` for a digest of another size.
  *
- * @param maxInline bytes of content that may stand in the image
  * @param told of a dump; where absent, the first name in canonical order is the home and names are counted
  */
-export function surveyTree(root: Directory, told: Homes | undefined, maxInline = MAX_INLINE_SIZE): Survey {
+export function surveyTree(root: Directory, told: Homes | undefined, limits: Limits): Survey {
   const seen = new Set<Node>();
   let isLinked = false;
   let hasWhiteouts = false;
   for (const { path, node, parent } of walkTree(root)) {
     if (parent !== undefined) checkName(path.slice(path.lastIndexOf("/") + 1), path);
-    const before = seen.size;
-    if (seen.add(node).size === before) {
-      refuseLink(node, path);
-      isLinked = true;
-      continue;
+    // Whoever tells names them all.
+    if (told === undefined || node.type === "directory" || told.has(node)) {
+      const before = seen.size;
+      if (seen.add(node).size === before) {
+        refuseLink(node, path);
+        isLinked = true;
+        continue;
+      }
     }
     checkNode(node, path);
     checkXattrs(node, path);
-    if (node.type === "file") checkContent(node, path, maxInline);
+    if (node.type === "file") checkContent(node, path, limits);
     hasWhiteouts ||= isWhiteout(node);
   }
   return { homes: told ?? (isLinked ? countHomes(root) : new Map()), hasWhiteouts };
@@ -119,10 +130,21 @@ function checkXattrs({ xattrs }: Node, path: ByteString): void {
     });
 }
 
-function checkContent(node: RegularFile, path: ByteString, maxInline: number): void {
+function checkContent(node: RegularFile, path: ByteString, { maxInline, algorithm }: Limits): void {
   const content = storedContent(node);
-  // A file of chunks always fits: 1024 chunks of 8 TiB are 2^53 bytes.
-  if (content instanceof ExternalContent || content.size <= maxInline) return;
+  if (content instanceof ExternalContent) {
+    // A file of chunks always fits: 1024 chunks of 8 TiB are 2^53 bytes.
+    const expected = DIGEST_SIZES[algorithm];
+    const actual = content.digest?.length ?? expected;
+    if (actual === expected) return;
+    const shown = showPath(path);
+    throw new PolicyError(
+      "composefs-algorithm",
+      `${shown}: its digest has ${actual} bytes, not those of ${algorithm}`,
+      { path: shown, expected, actual },
+    );
+  }
+  if (content.size <= maxInline) return;
   throw new UnsupportedError(
     "inline-too-large",
     `${showPath(path)}: ${content.size} bytes of content cannot stand in the image`,

@@ -1,5 +1,5 @@
 /** Tree → composefs image and its digest. The steps stand in survey.ts, inodes.ts, plan.ts and emit.ts. */
-import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
+import type { Hashes } from "../../hash/index.ts";
 import type { Directory } from "../../tree/index.ts";
 import { defaultFsverity, measureBytes } from "../fsverity/index.ts";
 import { emitComposefs } from "./emit.ts";
@@ -8,8 +8,6 @@ import { type PlanOptions, planComposefs } from "./plan.ts";
 
 export interface WriteComposefsOptions extends PlanOptions {
   readonly hashes: Hashes;
-  /** Of the image's own digest. */
-  readonly algorithm: HashAlgorithm;
 }
 
 export interface WrittenComposefs {

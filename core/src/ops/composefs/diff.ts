@@ -1,5 +1,5 @@
 /** Why two digests differ: the first differing attribute of the first differing path, and how many more there are. */
-import { byteString, showBytes, toHex } from "../../bytes/index.ts";
+import { type ByteString, byteString, bytesOf, showBytes, toHex } from "../../bytes/index.ts";
 import { ExternalContent, InlineContent, sizeOf, splitTime } from "../../formats/composefs/index.ts";
 import { type Leaf, type Node, showPath, walkTree } from "../../tree/index.ts";
 import type { StoredTree } from "./subject.ts";
@@ -63,7 +63,7 @@ function timeText(mtime: bigint): string {
   return `${seconds}.${String(nanoseconds).padStart(9, "0")}`;
 }
 
-const hex = (bytes: Uint8Array | undefined): string => (bytes === undefined ? "none" : toHex(bytes));
+const hex = (bytes: ByteString | undefined): string => (bytes === undefined ? "none" : toHex(bytesOf(bytes)));
 
 /** Attributes in the order in which they are compared, as text. */
 function* attributesOf({ node, links, sameAs }: Place): Generator<readonly [name: string, value: string]> {

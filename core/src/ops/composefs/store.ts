@@ -1,5 +1,5 @@
 /** Contents of a tree as a composefs image knows them: measured, small ones kept. */
-import { toHex } from "../../bytes/index.ts";
+import { byteString, toHex } from "../../bytes/index.ts";
 import { ExternalContent, INLINE_LIMIT, InlineContent, objectPath } from "../../formats/composefs/index.ts";
 import { createMeasurer, defaultFsverity, SMALL_SOURCE } from "../../formats/fsverity/index.ts";
 import type { BlockHasher, HashAlgorithm, Hashes } from "../../hash/index.ts";
@@ -53,7 +53,7 @@ export async function storeContents(
       continue;
     }
     const { digest } = await measure(content);
-    file.content = new ExternalContent(content.size, digest, objectPath(toHex(digest)));
+    file.content = new ExternalContent(content.size, byteString(digest), objectPath(toHex(digest)));
   }
   task.end();
 }
