@@ -3,11 +3,14 @@
 
 PEERS="crane oras cosign tuf-client registry go-registry"
 
+# Made only when it is named: the long tier wants it.
+# newer-node: the Node after the one that everything else runs under, since bytes must not depend on that.
+
 # The least Go that the versions below build with.
 GO_VERSION=1.26.7
 
 # peer_recipe NAME: how it is made, in words: `install MODULE-PATH VERSION` with Go, `build FOLDER HASH` for a program of ours
-# around a library of theirs, `unpack PACKAGE FILE SUITE` from Debian. Folders are those of the checkout.
+# around a library of theirs, `unpack PACKAGE FILE SUITE` from Debian, `npm PACKAGE VERSION FILE`. Folders are those of the checkout.
 peer_recipe() {
   case $1 in
     crane) echo install github.com/google/go-containerregistry/cmd/crane v0.22.1 ;;
@@ -18,6 +21,7 @@ peer_recipe() {
     registry) echo unpack docker-registry usr/bin/docker-registry "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" ;;
     # One that answers the referrers API: crane's, which its own command serves without.
     go-registry) echo build test/support/go-registry "$(cat "$here"/../test/support/go-registry/* | sha256sum | cut -c 1-16)" ;;
+    newer-node) echo npm "node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')" 26.10.0 bin/node ;;
     *) die "no such peer: $1 (known: $PEERS)" ;;
   esac
 }

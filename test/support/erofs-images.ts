@@ -77,16 +77,21 @@ export async function seenByKernel(python: Oracle, root: string): Promise<Seen[]
 
 export async function expected(root: Directory): Promise<Seen[]> {
   const names = countNames(root);
+  const digests = new Map<Node, string>(); // each content is read once, however many names it has
   const seen: Seen[] = [];
   for (const { path, node } of walkTree(root)) {
     const isOrdinary = node.type === "file" || node.type === "directory";
     const isDevice = node.type === "character" || node.type === "block";
     let content: string | null = null;
     if (node.type === "symlink") content = toHex(bytesOf(node.target));
-    if (node.type === "file")
-      content = createHash("sha256")
-        .update(await readAll(node.content, 2 ** 30, path))
-        .digest("hex");
+    if (node.type === "file") {
+      content =
+        digests.get(node) ??
+        createHash("sha256")
+          .update(await readAll(node.content, 2 ** 30, path))
+          .digest("hex");
+      digests.set(node, content);
+    }
     seen.push({
       path: toHex(bytesOf(path)),
       mode: TYPE_BITS[node.type] | node.mode,

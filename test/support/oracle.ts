@@ -23,6 +23,8 @@ export interface OracleOptions {
 export interface Oracle {
   readonly name: string;
   readonly from: "host" | "tools" | "peers";
+  /** Of the program, or of what runs it. */
+  readonly path: string;
   run(args: readonly string[], options?: OracleOptions): Promise<OracleResult>;
   /** Like `run`, and throws with the program's stderr when the status is not 0. */
   ok(args: readonly string[], options?: OracleOptions): Promise<OracleResult>;
@@ -84,7 +86,7 @@ export function requireSystem(t: TestContext, name: Exclude<RootName, "tools">):
 export function requirePeer(t: TestContext, name: PeerName): Oracle | undefined {
   const path = findPeer(name);
   if (path !== undefined) return makeOracle(name, "peers", [path], {});
-  const what = `${name} is not there; run scripts/fetch-peers`;
+  const what = `${name} is not there; run scripts/fetch-peers ${name}`;
   if (process.env["CI"]) throw new Error(what);
   t.skip(what);
   return undefined;
@@ -138,6 +140,7 @@ function makeOracle(
   return {
     name,
     from,
+    path: command[0],
     run,
     async ok(args, options) {
       const result = await run(args, options);

@@ -140,10 +140,13 @@ export const tree: fc.Arbitrary<Directory> = fc
 export async function describeTree(root: Directory): Promise<Record<string, unknown>[]> {
   const first = new Map<Node, string>();
   const links = countNames(root);
+  const contents = new Map<Node, string>(); // each is read once, however many names it has
   const records: Record<string, unknown>[] = [];
   for (const { path, node } of walkTree(root)) {
     if (!first.has(node)) first.set(node, path);
     const { type, mode, uid, gid, mtime } = node;
+    if (node.type === "file" && !contents.has(node))
+      contents.set(node, toHex(await readAll(node.content, 2 ** 30, path)));
     records.push({
       path,
       same: first.get(node),
@@ -154,7 +157,7 @@ export async function describeTree(root: Directory): Promise<Record<string, unkn
       gid,
       mtime,
       xattrs: [...node.xattrs].map(([name, value]) => `${name}=${toHex(value)}`).sort(),
-      content: node.type === "file" ? toHex(await readAll(node.content, 2 ** 30, path)) : undefined,
+      content: contents.get(node),
       target: node.type === "symlink" ? node.target : undefined,
       device: node.type === "character" || node.type === "block" ? [node.major, node.minor] : undefined,
     });
