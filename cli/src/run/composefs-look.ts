@@ -1,7 +1,13 @@
 import { once } from "node:events";
 import process from "node:process";
 import { showBytes, toHex } from "@ashlar/core/bytes";
-import { dumpLines, ExternalContent, openComposefs, readComposefsTree } from "@ashlar/core/formats/composefs";
+import {
+  dumpLines,
+  ExternalContent,
+  listLines,
+  openComposefs,
+  readComposefsTree,
+} from "@ashlar/core/formats/composefs";
 import { defaultFsverity, measureSource } from "@ashlar/core/formats/fsverity";
 import type { HashAlgorithm } from "@ashlar/core/hash";
 import { nodeHashes, openFile } from "@ashlar/core/node";
@@ -48,11 +54,11 @@ export function runInfo(flags: FileFlags, path: string): Promise<void> {
 
 export function runLs(flags: FileFlags, path: string): Promise<void> {
   return inSession(flags, async (session) => {
-    const { root } = await readImageOrDump(path, session);
+    const { root, homes = new Map() } = await readImageOrDump(path, session);
+    if (!flags.json) return writeLines(listLines(root, homes));
     const entries: { path: string; type: string; target?: string; object?: string }[] = [];
     for (const { node, path: at } of walkTree(root)) {
       if (at === "") continue;
-      const shown = showPath(at);
       const object = node.type === "file" && node.content instanceof ExternalContent ? node.content.payload : undefined;
       const more =
         node.type === "symlink"
@@ -60,12 +66,9 @@ export function runLs(flags: FileFlags, path: string): Promise<void> {
           : object === undefined
             ? {}
             : { object: showBytes(object) };
-      if (flags.json) entries.push({ path: shown, type: node.type, ...more });
-      else if (node.type === "directory") session.print(`${shown}/`);
-      else if (node.type === "symlink") session.print(`${shown} -> ${showBytes(node.target)}`);
-      else session.print(object === undefined ? shown : `${shown} @ ${showBytes(object)}`);
+      entries.push({ path: showPath(at), type: node.type, ...more });
     }
-    if (flags.json) session.printJson({ schema: "ashlar.composefs-ls/v1", image: path, entries });
+    session.printJson({ schema: "ashlar.composefs-ls/v1", image: path, entries });
   });
 }
 
@@ -79,7 +82,21 @@ export function runObjects(flags: FileFlags, path: string): Promise<void> {
 }
 
 /** Bytes of lines that go out at once. */
-const DUMP_CHUNK = 256 * 1024;
+const WRITTEN_AT_ONCE = 256 * 1024;
+
+/** @param lines visible ASCII and tabs, with their newlines */
+async function writeLines(lines: Iterable<string>): Promise<void> {
+  let chunk = "";
+  const flush = async (): Promise<void> => {
+    if (!process.stdout.write(chunk)) await once(process.stdout, "drain");
+    chunk = "";
+  };
+  for (const line of lines) {
+    chunk += line;
+    if (chunk.length >= WRITTEN_AT_ONCE) await flush();
+  }
+  await flush();
+}
 
 export function runDump(flags: TreeFlags, subject: string): Promise<void> {
   return inSession(flags, async (session) => {
@@ -92,16 +109,7 @@ export function runDump(flags: TreeFlags, subject: string): Promise<void> {
       });
       return;
     }
-    let chunk = "";
-    const flush = async (): Promise<void> => {
-      if (!process.stdout.write(chunk)) await once(process.stdout, "drain");
-      chunk = "";
-    };
-    for (const line of dumpLines(tree.root, tree)) {
-      chunk += line; // visible ASCII
-      if (chunk.length >= DUMP_CHUNK) await flush();
-    }
-    await flush();
+    await writeLines(dumpLines(tree.root, tree));
   });
 }
 

@@ -83,7 +83,7 @@ for (const [what, lines, pattern] of [
   ["an xattr without a value", [ROOT, `${file("/a")} user.x`], /bad xattr of \/a: user.x/],
   ["an xattr without a name", [ROOT, `${file("/a")} =x`], /bad xattr/],
   ["content of another size", [ROOT, file("/a", "4 100644 1 0 0 0 0.0 - abc -")], /3 bytes of content and a size of 4/],
-  ["a device with content", [ROOT, file("/a", "3 20644 1 0 0 5 0.0 - abc -")], /content to \/a, which is a character/],
+  ["a device with content", [ROOT, file("/a", "3 20644 1 0 0 5 0.0 - abc -")], /which is no file but a character/],
   ["a link without a target", [ROOT, file("/a", "0 120777 1 0 0 0 0.0 - - -")], /target of 0 bytes/],
   ["a huge file", [ROOT, file("/a", "9007199254740993 100644 1 0 0 0 0.0 - - -")], /bad number/],
   ["a long link", [ROOT, file("/a", `0 120777 1 0 0 0 0.0 ${"x".repeat(4096)} - -`)], /target of 4096 bytes/],

@@ -206,7 +206,7 @@ class DumpBuilder {
     const digest = this.digest(path);
     if (payload?.includes("\0")) throw this.bad("dump-payload", `has a NUL in the payload of ${showBytes(path)}`);
     if (type !== "file" && ((content ?? "") !== "" || digest !== undefined))
-      throw this.bad("dump-content", `gives content to ${showBytes(path)}, which is a ${type}`);
+      throw this.bad("dump-content", `gives content to ${showBytes(path)}, which is no file but a ${type}`);
     switch (type) {
       case "file":
         return regularFile(own, this.content(size, content, digest, payload, path));
@@ -242,7 +242,7 @@ class DumpBuilder {
     if (size > MAX_INLINE_SIZE)
       throw new UnsupportedError(
         "inline-too-large",
-        `${showBytes(path)}: ${size} bytes of content cannot stand in an image`,
+        `${showBytes(path)}: ${size} bytes of content cannot stand in an image, at most ${MAX_INLINE_SIZE} can`,
         {
           path: showBytes(path),
           expected: MAX_INLINE_SIZE,

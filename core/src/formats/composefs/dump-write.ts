@@ -29,6 +29,27 @@ export function* dumpLines(root: Directory, { homes, directorySizes }: DumpOptio
   }
 }
 
+/**
+ * A line for each name below the root as `composefs-info ls` writes it, newline included; ASCII. What is behind a tab is the
+ * target of a link or the object of a file; of a file with several names only the first has it.
+ */
+export function* listLines(root: Directory, homes: Homes): Generator<string> {
+  const paths = pathsOfHomes(root, homes);
+  for (const { path, node } of walkTree(root)) {
+    if (path === "") continue;
+    const shown = escapeText(`/${path}` as ByteString, NEEDS_ESCAPE_NAME);
+    const isHome = node.type === "directory" || (paths.get(node) ?? path) === path;
+    yield `${shown}${node.type === "directory" ? "/\t" : isHome ? behindTab(node) : ""}\n`;
+  }
+}
+
+function behindTab(node: Leaf): string {
+  if (node.type === "symlink") return `\t-> ${escapeText(node.target)}`;
+  const content = node.type === "file" ? storedContent(node) : undefined;
+  const payload = content instanceof ExternalContent ? content.payload : undefined;
+  return payload === undefined ? "" : `\t@ ${escapeText(payload)}`;
+}
+
 /** One line without its newline. */
 export function dumpLine(
   path: ByteString,
@@ -54,7 +75,7 @@ export function dumpLine(
     external?.digest === undefined ? "-" : toHex(bytesOf(external.digest)),
   ];
   for (const name of [...node.xattrs.keys()].sort())
-    fields.push(`${escapeText(name, true)}=${escapeText(byteString(node.xattrs.get(name)!), true)}`); // a key of the map
+    fields.push(`${escapeXattr(name)}=${escapeXattr(byteString(node.xattrs.get(name)!))}`); // a key of the map
   return fields.join(" ");
 }
 
@@ -98,21 +119,20 @@ function optional(text: ByteString | undefined): string {
   return text === "-" ? "\\x2d" : escapeText(text);
 }
 
-/** Visible ASCII as it is, everything else escaped; `=` too inside of xattrs. */
-function escapeText(text: ByteString, escapeEqual = false): string {
-  if (!(escapeEqual ? NEEDS_ESCAPE_EQUAL : NEEDS_ESCAPE).test(text)) return text;
+const NEEDS_ESCAPE = /[^!-[\]-~]/; // all but visible ASCII without the backslash
+const NEEDS_ESCAPE_XATTR = /[^!-<>-[\]-~]/; // `=` too
+const NEEDS_ESCAPE_NAME = /[^ -[\]-~]/; // a blank stays
+const SHORT_ESCAPES: Readonly<Record<string, string>> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
+
+/** Visible ASCII as it is, everything else escaped. */
+function escapeText(text: ByteString, needsEscape = NEEDS_ESCAPE): string {
+  if (!needsEscape.test(text)) return text;
   let out = "";
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    const short = SHORT_ESCAPES[code];
-    if (short !== undefined) out += short;
-    else if (code <= 0x20 || code >= 0x7f || (escapeEqual && code === 0x3d))
-      out += `\\x${code.toString(16).padStart(2, "0")}`;
-    else out += text[i];
-  }
+  for (const byte of text)
+    out += needsEscape.test(byte)
+      ? (SHORT_ESCAPES[byte] ?? `\\x${byte.charCodeAt(0).toString(16).padStart(2, "0")}`)
+      : byte;
   return out;
 }
 
-const NEEDS_ESCAPE = /[^!-[\]-~]/; // all but visible ASCII without the backslash
-const NEEDS_ESCAPE_EQUAL = /[^!-<>-[\]-~]/;
-const SHORT_ESCAPES: Readonly<Record<number, string>> = { 9: "\\t", 10: "\\n", 13: "\\r", 92: "\\\\" };
+const escapeXattr = (text: ByteString): string => escapeText(text, NEEDS_ESCAPE_XATTR);

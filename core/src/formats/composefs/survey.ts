@@ -110,17 +110,25 @@ function checkXattrs({ xattrs }: Node, path: ByteString): void {
         path: shown,
       });
     if (name.length > 255)
-      throw new UnsupportedError("xattr-name", `${shown}: the name of an xattr has ${name.length} bytes`, {
-        path: shown,
-        expected: 255,
-        actual: name.length,
-      });
+      throw new UnsupportedError(
+        "xattr-name",
+        `${shown}: the name of an xattr has ${name.length} bytes, more than 255`,
+        {
+          path: shown,
+          expected: 255,
+          actual: name.length,
+        },
+      );
     if (value.length > MAX_XATTR_VALUE)
-      throw new UnsupportedError("xattr-value", `${shown}: xattr ${showBytes(name)} has ${value.length} bytes`, {
-        path: shown,
-        expected: MAX_XATTR_VALUE,
-        actual: value.length,
-      });
+      throw new UnsupportedError(
+        "xattr-value",
+        `${shown}: xattr ${showBytes(name)} has ${value.length} bytes, more than ${MAX_XATTR_VALUE}`,
+        {
+          path: shown,
+          expected: MAX_XATTR_VALUE,
+          actual: value.length,
+        },
+      );
   }
   if (total > MAX_XATTR_TOTAL)
     throw new UnsupportedError("xattr-total", `${shown}: xattrs take ${total} bytes, more than ${MAX_XATTR_TOTAL}`, {
@@ -147,7 +155,7 @@ function checkContent(node: RegularFile, path: ByteString, { maxInline, algorith
   if (content.size <= maxInline) return;
   throw new UnsupportedError(
     "inline-too-large",
-    `${showPath(path)}: ${content.size} bytes of content cannot stand in the image`,
+    `${showPath(path)}: ${content.size} bytes of content cannot stand in the image, at most ${maxInline} can`,
     { path: showPath(path), expected: maxInline, actual: content.size },
   );
 }
