@@ -31,6 +31,8 @@ export interface Decompressor {
    * and UnsupportedError `zstd-dictionary`.
    */
   decompress(algorithm: CompressionAlgorithm, input: Uint8Array, output: Uint8Array, options?: DecompressOptions): void;
+  /** Loads what makes these faster, where there is something to load. */
+  prepare?(algorithms: readonly CompressionAlgorithm[]): Promise<void>;
 }
 
 /** What one of the four gets: its stream starts at `start` of `bytes` and ends at the end of them, or before it. */

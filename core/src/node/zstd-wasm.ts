@@ -16,7 +16,8 @@ function once<T>(work: () => Promise<T>): () => Promise<T> {
   };
 }
 
-const loadLibrary = once(async () => {
+/** The library, with its memory in place. */
+export const loadLibrary = once(async () => {
   const library = await import("@bokuweb/zstd-wasm"); // compiling it takes 0.1 s
   await library.init();
   return library;

@@ -87,6 +87,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
       actual: source.size,
     });
   if (options.checksum !== "ignore") await verifyChecksum(source, superblock);
+  await options.decompressor?.prepare?.(superblock.algorithms);
   const volume = await openVolume(source, superblock, options);
   const shared = xattrReader(volume, options.xattrPrefixes ?? PLAIN_PREFIXES);
   const root = await readInode(volume, superblock.rootNid);
