@@ -207,7 +207,7 @@ async function update(folder: string, running: string): Promise<void> {
   const peaks: number[] = [];
   const machine = {
     device,
-    esp: await espAt(join(folder, "esp"), { readOnly: false, mended: [] }, async () => {}),
+    esp: await espAt(join(folder, "esp"), { readOnly: false, mended: [], unmended: [], damaged: [] }, async () => {}),
     architecture: "x86-64",
     running,
   } as const;

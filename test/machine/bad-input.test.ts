@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import { isAshlarError, SinkError, SourceError } from "../../core/src/errors/index.ts";
+import { parseBootSector } from "../../core/src/formats/fat/header.ts";
 import { nodeHashes } from "../../core/src/node/index.ts";
 import { addReleases, describeReleases } from "../../core/src/ops/channel/index.ts";
-import { machineStatus, readHistory, recordBoot, upgrade } from "../../core/src/ops/machine/index.ts";
+import { machineStatus, readHistory, recordBoot, rollback, upgrade } from "../../core/src/ops/machine/index.ts";
 import { ENTRY_FOLDER, readSlots, type StageStep } from "../../core/src/ops/update/index.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
 import { attributes, getNode, putNode, regularFile } from "../../core/src/tree/index.ts";
@@ -234,6 +235,53 @@ test("while a run goes on, the status says what it does, and not that it was int
     seen,
     steps.map((step) => ["upgrade", step, "2", null]),
   );
+});
+
+test("a FAT with two names for one file: not touched while somebody uses it, and mended before anything else once nobody does", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  await run(one);
+  await machine.boot();
+  await machine.bless();
+  await recordBoot(machine);
+  await one.release("3");
+  // A rename of which only the new name came to the disk, as of an entry whose try was counted when the power went.
+  const copy = machine.device.copy();
+  const { esp: partition } = await readSlots(copy, "x86-64");
+  const old = (await machine.entries()).find(({ version }) => version === "1")!;
+  await (await fatFiles(copy, partition)).rename(`${ENTRY_FOLDER}/${old.name}`, `${ENTRY_FOLDER}/sample_1+0-1.efi`);
+  const first = copy.events.find((event) => event.type === "write");
+  assert.ok(first?.type === "write");
+  machine.device.put(first.offset, first.bytes);
+  machine.device.put(partition.start + 65, Uint8Array.of(1)); // as Linux leaves it
+  machine.espInUse = true;
+  const problems = async () => (await machineStatus(machine)).ashlar.problems.map(({ code }) => code);
+  assert.ok((await problems()).includes("esp-damaged"));
+  const { written } = machine.device.traffic;
+  await assert.rejects(run(one), { code: "esp-damaged", message: /sample_1/ });
+  await assert.rejects(rollback(machine), { code: "esp-damaged" });
+  assert.equal(machine.device.traffic.written, written);
+  machine.espInUse = false;
+  assert.equal((await run(one)).release?.imageVersion, "3");
+  assert.deepEqual(await problems(), []);
+  assert.equal((await machine.device.read(partition.start + 65, 1))[0], 0);
+  assert.ok((await readHistory(machine.records)).some(({ event }) => event === "mended"));
+  assert.equal((await machine.boot()).version, "3");
+});
+
+test("a FAT whose directories cannot be followed is said to be no use", async () => {
+  const one = await fleet();
+  const { machine } = one;
+  await one.release("2");
+  const { esp: partition } = await readSlots(machine.device, "x86-64");
+  const before = machine.device.copy();
+  const { fatStart, rootCluster } = parseBootSector(await machine.device.read(partition.start, 512));
+  machine.device.put(partition.start + fatStart + rootCluster * 4, Uint8Array.of(1, 0, 0, 0));
+  await assert.rejects(run(one), { code: "esp-unusable", message: /chain of the directory is broken/ });
+  assert.match((await machineStatus(machine)).ashlar.problems[0]?.message ?? "", /chain of the directory/);
+  machine.device = before;
+  await assertHeals(one);
 });
 
 test("an ESP that cannot be read is a problem that the status names", async () => {

@@ -17,11 +17,14 @@ import {
 } from "../../core/src/ops/machine/index.ts";
 import {
   type BootEntry,
+  checkEsp,
   chosenEntry,
   ENTRY_FOLDER,
+  espVolume,
   fileContent,
   formatEntryName,
   installRelease,
+  mendEsp,
   readBootEntries,
   readSlots,
 } from "../../core/src/ops/update/index.ts";
@@ -71,6 +74,8 @@ export interface MachineModel extends MachineHost {
   /** Who uses the inactive slot. */
   slotUse: string | undefined;
   espReadOnly: boolean;
+  /** Somebody has it mounted and works in it. */
+  espInUse: boolean;
   etc: GenerationStore | undefined;
   readonly reboots: { count: number };
   /** Starts what the boot loader chooses, and counts; returns the entry with its counter from now on. */
@@ -113,6 +118,7 @@ export async function machineModel(device: MemoryDevice): Promise<MachineModel> 
     privileged: true,
     slotUse: undefined,
     espReadOnly: false,
+    espInUse: false,
     etc: undefined,
     reboots: { count: 0 },
     clock: () => model.time,
@@ -159,13 +165,17 @@ export async function machineModel(device: MemoryDevice): Promise<MachineModel> 
     async openDisk() {
       return {
         device: model.device,
-        openEsp: async (esp) => {
+        openEsp: async (esp, { mend = false } = {}) => {
+          const volume = espVolume(model.device, esp);
+          const isMended = mend && !model.espInUse;
+          const { removed, damaged } = await (isMended ? mendEsp(volume) : checkEsp(volume));
+          const state = { mended: isMended ? removed : [], unmended: isMended ? [] : removed, damaged };
           const files = await fatFiles(model.device, esp);
           const refuse = async () => {
             throw new SinkError("read-only", "esp: the file system is read-only");
           };
           const writing = model.espReadOnly ? { write: refuse, rename: refuse, remove: refuse } : {};
-          return { ...files, ...writing, readOnly: model.espReadOnly, mended: [], close: async () => {} };
+          return { ...files, ...writing, ...state, readOnly: model.espReadOnly, close: async () => {} };
         },
         useOf: async () => model.slotUse,
         close: async () => {},

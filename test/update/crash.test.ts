@@ -6,6 +6,8 @@ import { before, test } from "node:test";
 import { openFat } from "../../core/src/formats/fat/index.ts";
 import { openStoredRelease, pushReleases } from "../../core/src/ops/publish/index.ts";
 import {
+  checkEsp,
+  espVolume,
   fileContent,
   mendEsp,
   readSlots,
@@ -157,10 +159,13 @@ function digestOf({ release }: SampleRelease): string {
 async function goOn(device: MemoryDevice, found: Started, wanted: SampleRelease, runs: SampleRelease): Promise<number> {
   const slots = await readSlots(device, "x86-64");
   const strict = () => openFat(sliceSource(device, slots.esp.start, slots.esp.size));
-  const report = await mendEsp(device, slots);
+  const volume = espVolume(device, slots.esp);
+  const seen = await checkEsp(volume);
+  const report = await mendEsp(volume);
+  assert.deepEqual(report, seen, "what is found is what is mended");
   assert.deepEqual(report.damaged, []);
   await strict(); // throws for what is crossed or broken
-  assert.deepEqual(await mendEsp(device, slots), { removed: [], freed: 0, damaged: [] });
+  assert.deepEqual(await mendEsp(volume), { removed: [], freed: 0, damaged: [] });
   assert.equal(started(bootOracle(device)).rootHash, found.rootHash, "mending changes nothing that is started");
   await boot(device, { isGood: true });
   await stage(wanted, device, runs);

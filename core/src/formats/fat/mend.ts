@@ -1,7 +1,8 @@
 /**
  * Mends what a power cut leaves of a FAT32 volume that was being changed: two names of one file (a rename that was half
- * written), files whose chain ends too early, chains that nothing names, a directory that was growing, copies of the table that differ. Nobody may have
- * the volume mounted. Left alone, the first of these turns into lost data when one of the two names is removed.
+ * written), files whose chain ends too early, chains that nothing names, a directory that was growing, copies of the table that
+ * differ, the mark of a volume that is in use. Nobody may have it mounted. Left alone, the first of these turns into lost data
+ * when one of the two names is removed.
  */
 import { FormatError } from "../../errors/index.ts";
 import type { RandomSink, ReadOptions, Source } from "../../source/index.ts";
@@ -53,6 +54,8 @@ export interface MendReport {
 const MAX_ENTRIES = 1 << 16;
 /** The table is read and written in pieces of this many bytes, and so is the rest of the volume's upkeep. */
 const SECTOR = 512;
+/** Of the boot sector's `dirty`. */
+const DIRTY = 1;
 
 interface Named {
   readonly path: string;
@@ -61,6 +64,16 @@ interface Named {
   readonly size: number;
   /** Bytes from the start of the volume: of its entries, long name included. */
   readonly slots: readonly number[];
+}
+
+/**
+ * What mending would do; nothing is written. Of a volume that is mounted, clusters that are only freed once a file is closed
+ * count too. Errors: as {@link mendFat}.
+ */
+export function checkFat(volume: Source, policy: MendPolicy, options: ReadOptions = {}): Promise<MendReport> {
+  const nothing = async (): Promise<void> => {};
+  const read = (offset: number, length: number, more?: ReadOptions) => volume.read(offset, length, more);
+  return mendFat({ size: volume.size, read, writeAt: nothing, flush: nothing }, policy, options);
 }
 
 /** Throws FormatError `fat-chain` for a directory that cannot be read; then nothing is changed. */
@@ -194,7 +207,18 @@ export async function mendFat(volume: FatMedium, policy: MendPolicy, options: Re
   const freed = damaged.length > 0 ? 0 : freeUnused();
   const isChanged = await writeTables();
   if (isChanged) await volume.flush();
+  if (damaged.length === 0) await markClean();
   return { removed: removed.map(({ path }) => path), freed, damaged };
+
+  /** Last, when there is nothing left that another program should look for. */
+  async function markClean(): Promise<void> {
+    const { dirty } = RawBootSector.view(boot);
+    if ((dirty & DIRTY) === 0) return;
+    const sector = Uint8Array.from(boot);
+    sector[RawBootSector.fields.dirty.offset] = dirty & ~DIRTY;
+    await volume.writeAt(0, sector);
+    await volume.flush();
+  }
 
   function freeUnused(): number {
     let lost = 0;

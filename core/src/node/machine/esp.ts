@@ -1,8 +1,9 @@
 /** The ESP of the disk that this machine runs from: where it is mounted, or mounted for a while, and its files. */
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
-import { type FileHandle, lstat, mkdir, open, readdir, rename, statfs, unlink } from "node:fs/promises";
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rmdir, stat, statfs, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import process from "node:process";
 import { promisify } from "node:util";
 import { SinkError, SourceError } from "../../errors/index.ts";
 import type { OpenedEspFiles } from "../../ops/machine/index.ts";
@@ -12,6 +13,7 @@ import { type Mount, readMounts } from "../block-devices.ts";
 import { readFailure, writeFailure } from "../errors.ts";
 import { makeDirectories, openFile, writeAll } from "../files.ts";
 import { loadSyncFileSystem } from "../native.ts";
+import { checkVolume, type EspHealth, mendVolume } from "./esp-volume.ts";
 
 export interface OpenedEsp extends OpenedEspFiles {
   [Symbol.asyncDispose](): Promise<void>;
@@ -19,12 +21,17 @@ export interface OpenedEsp extends OpenedEspFiles {
 
 /** Where systemd mounts an ESP when somebody looks, and where it is mounted here when nobody else does. */
 const AUTOMOUNTS = ["/efi", "/boot", "/boot/efi"];
-const OWN_PLACE = "/run/ashlar/esp";
+const OWN_PLACES = "/run/ashlar/esp";
+/** Where nothing was looked at. */
+const NO_DAMAGE: EspHealth = { mended: [], unmended: [], damaged: [] };
 /** Milliseconds that mount and umount may take. */
 const MOUNT_LIMIT = 60_000;
 
+/** Not those of other runs, which end with them. */
 async function findMount(numbers: string): Promise<Mount | undefined> {
-  const mounts = (await readMounts()).filter((mount) => mount.numbers === numbers && mount.root === "/");
+  const mounts = (await readMounts()).filter(
+    (mount) => mount.numbers === numbers && mount.root === "/" && !mount.place.startsWith(`${OWN_PLACES}/`),
+  );
   return mounts.find(({ options }) => options.includes("rw")) ?? mounts[0];
 }
 
@@ -45,43 +52,70 @@ async function run(program: string, ...words: string[]): Promise<void> {
   });
 }
 
+/** Whether it is mounted no longer: where an automount stands it comes back when it is wanted, so nobody misses it. */
+async function unmountIdle({ place }: Mount): Promise<boolean> {
+  const isAutomount = (await readMounts()).some((mount) => mount.place === place && mount.type === "autofs");
+  if (!isAutomount) return false;
+  return run("umount", place).then(
+    () => true,
+    () => false, // somebody uses it
+  );
+}
+
+/** Of runs that were killed; they are named by their processes. */
+async function removeOldPlaces(): Promise<void> {
+  for (const name of await readdir(OWN_PLACES).catch(() => [])) {
+    if (await stat(`/proc/${name}`).catch(() => undefined)) continue;
+    const place = join(OWN_PLACES, name);
+    if ((await readMounts()).some((mount) => mount.place === place)) await run("umount", place).catch(() => undefined);
+    await rmdir(place).catch(() => undefined);
+  }
+}
+
 /**
- * Opens the volume for reading and writing. Throws SourceError `esp-mount`.
- * @param partition its device node @param numbers of it, such as `8:1` @param mend called where nobody has it mounted
+ * Opens the volume for reading and writing. Throws SourceError `esp-mount`; what looking at the volume throws.
+ * @param partition its device node @param numbers of it, such as `8:1` @param mend where nobody uses it; the machine is locked then
  */
 export async function openEsp(
   partition: string,
   numbers: string,
-  mend: () => Promise<readonly string[]>,
+  { mend }: { readonly mend: boolean },
 ): Promise<OpenedEsp> {
+  if (mend) await removeOldPlaces();
   let mount = await findMount(numbers);
-  let mended: readonly string[] = [];
+  let health: EspHealth | undefined = mend && mount === undefined ? undefined : await checkVolume(partition);
+  if (mend && mount !== undefined && health !== undefined && health.unmended.length > 0 && (await unmountIdle(mount)))
+    mount = undefined;
+  if (mend && mount === undefined) health = await mendVolume(partition);
   if (mount === undefined) {
-    mended = await mend();
     await wakeAutomounts();
     mount = await findMount(numbers);
   }
-  const state = (options: readonly string[]) => ({ readOnly: !options.includes("rw"), mended });
+  const state = (options: readonly string[]) => ({ ...NO_DAMAGE, ...health, readOnly: !options.includes("rw") });
   if (mount !== undefined) return espAt(mount.place, state(mount.options), async () => {});
+  const place = join(OWN_PLACES, String(process.pid)); // of two runs each has its own, which nobody takes from it
   try {
-    await makeDirectories(dirname(OWN_PLACE)); // others look into that one
-    await mkdir(OWN_PLACE, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") throw error;
-    });
+    await makeDirectories(dirname(OWN_PLACES)); // others look into that one
+    for (const folder of [OWN_PLACES, place])
+      await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
   } catch (error) {
-    throw writeFailure(OWN_PLACE, error);
+    throw writeFailure(place, error);
   }
-  await run("mount", "-t", "vfat", "-o", "rw,nosuid,nodev,noexec,umask=0077", partition, OWN_PLACE);
-  const options = (await findMount(numbers))?.options ?? [];
-  // Lazily, where somebody else looks at it just now.
-  const release = () => run("umount", OWN_PLACE).catch(() => run("umount", "-l", OWN_PLACE));
-  return espAt(OWN_PLACE, state(options), release);
+  await run("mount", "-t", "vfat", "-o", "rw,nosuid,nodev,noexec,umask=0077", partition, place);
+  const options = (await readMounts()).findLast((one) => one.place === place)?.options ?? [];
+  const release = async (): Promise<void> => {
+    await run("umount", place).catch(() => run("umount", "-l", place)); // lazily, where somebody looks at it just now
+    await rmdir(place).catch(() => undefined);
+  };
+  return espAt(place, state(options), release);
 }
 
 /** The volume that is mounted at `place`. @param release called when it is closed */
 export async function espAt(
   place: string,
-  state: Pick<OpenedEspFiles, "readOnly" | "mended">,
+  state: Pick<OpenedEspFiles, "readOnly"> & EspHealth,
   release: () => Promise<void>,
 ): Promise<OpenedEsp> {
   // Kept open, so that an automount does not go away meanwhile.

@@ -1,7 +1,6 @@
 /** This machine, as the agent uses it. */
 import { execFile } from "node:child_process";
-import { constants } from "node:fs";
-import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { FormatError, isAshlarError, SourceError, UnsupportedError } from "../../errors/index.ts";
@@ -15,7 +14,6 @@ import {
   type PolicyText,
   SEALED_POLICY_FOLDER,
 } from "../../ops/machine/index.ts";
-import { mendEsp } from "../../ops/update/index.ts";
 import { readAll } from "../../source/index.ts";
 import { type BlockMember, membersOf, useOf } from "../block-devices.ts";
 import { openDevice } from "../device.ts";
@@ -70,20 +68,7 @@ async function openMachineDisk(dataDevice: string, readOnly: boolean): Promise<M
     device,
     async openEsp(esp, { mend = false } = {}) {
       const member = await memberAt(esp.start);
-      const node = await deviceNode(member.folder);
-      return openEsp(node, member.numbers, async () => {
-        const claim = mend ? await claimUnmounted(node) : undefined;
-        if (claim === undefined) return [];
-        try {
-          const { removed, freed } = await mendEsp(device, { esp });
-          return [
-            ...removed.map((name) => `${name} is gone`),
-            ...(freed === 0 ? [] : [`${freed} clusters were freed`]),
-          ];
-        } finally {
-          await claim.close();
-        }
-      });
+      return openEsp(await deviceNode(member.folder), member.numbers, { mend });
     },
     async useOf(partitions) {
       const starts = partitions.map(({ start }) => start);
@@ -91,16 +76,6 @@ async function openMachineDisk(dataDevice: string, readOnly: boolean): Promise<M
     },
     close: () => device.close(),
   };
-}
-
-/** Until the handle is closed nobody mounts the partition, an automount neither. Undefined where somebody has it already. */
-async function claimUnmounted(node: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(node, constants.O_RDONLY | constants.O_EXCL);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EBUSY") return undefined;
-    throw readFailure(node, error);
-  }
 }
 
 /** @param agentVersion of the program */

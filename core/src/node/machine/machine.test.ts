@@ -5,10 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { encodeUtf8 } from "../../bytes/index.ts";
+import { parseBootSector } from "../../formats/fat/header.ts";
+import { fatSource, planFat } from "../../formats/fat/index.ts";
 import { bytesSource } from "../../source/index.ts";
+import { attributes, directory } from "../../tree/index.ts";
 import { isAgentLocked, lockAgent } from "./agent-lock.ts";
 import { parseDmAnswer } from "./device-mapper.ts";
 import { espAt } from "./esp.ts";
+import { checkVolume, mendVolume } from "./esp-volume.ts";
 import { recordFiles } from "./record-files.ts";
 
 const folder = () => mkdtemp(join(tmpdir(), "ashlar-machine-"));
@@ -72,11 +76,34 @@ test("one run at a time, and the second is told who the first is", async () => {
   assert.match(await readFile(path, "utf8"), /auto/);
 });
 
+test("the volume of an ESP: what is wrong is told, and mended where nobody has it", async () => {
+  const source = fatSource(
+    planFat({ tree: directory(attributes(0o755)), size: 36 * 1024 * 1024, sectorSize: 512, volumeId: 1 }),
+  );
+  const path = join(await folder(), "esp");
+  const bytes = Uint8Array.from(await source.read(0, source.size));
+  bytes[65] = 1; // in use
+  const { fatStart } = parseBootSector(bytes);
+  new DataView(bytes.buffer).setUint32(fatStart + 9 * 4, 0x0fffffff, true); // a chain that nothing names
+  await writeFile(path, bytes);
+  const sound = { mended: [], unmended: [], damaged: [] };
+  assert.deepEqual(await checkVolume(path), sound);
+  assert.deepEqual(await readFile(path), Buffer.from(bytes), "to look changes nothing");
+  assert.deepEqual(await mendVolume(path), { ...sound, mended: ["1 cluster was freed"] });
+  assert.deepEqual(await mendVolume(path), sound);
+  assert.equal((await readFile(path))[65], 0);
+  await assert.rejects(checkVolume(join(path, "nothing")), { name: "SourceError" });
+});
+
 test("files of an ESP that is mounted", async () => {
   const place = await folder();
   await mkdir(join(place, "EFI/Linux"), { recursive: true });
   let released = 0;
-  const esp = await espAt(place, { readOnly: false, mended: [] }, async () => void released++);
+  const esp = await espAt(
+    place,
+    { readOnly: false, mended: [], unmended: [], damaged: [] },
+    async () => void released++,
+  );
   assert.deepEqual(await esp.list("EFI/nothing"), []);
   await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("a longer uki")));
   await esp.write("EFI/Linux/.new", bytesSource(encodeUtf8("uki")));

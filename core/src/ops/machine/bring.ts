@@ -114,7 +114,7 @@ function isRunning({ facts, view, record }: Run, known: KnownRelease): boolean {
   return runningRelease(facts, view, record())?.manifest === known.manifest;
 }
 
-/** The parts of the machine that staging writes to. Throws what the view has found; PolicyError `slot-in-use`. */
+/** The parts of the machine that staging writes to. Throws what the view has found; PolicyError `slot-in-use`, `esp-damaged`. */
 export async function updatedMachine(run: Run): Promise<Machine> {
   const { root, verity, signature, name } = run.pair.inactive;
   const used = await run.disk.useOf([root, verity, ...(signature === undefined ? [] : [signature])]);
@@ -131,6 +131,12 @@ export async function updatedMachine(run: Run): Promise<Machine> {
 }
 
 function openedEsp({ esp, view }: Run): OpenedEspFiles {
+  if (esp !== undefined && esp.unmended.length > 0)
+    throw new PolicyError(
+      "esp-damaged",
+      `${esp.name}: the ESP is in use, and has to be mended first: ${esp.unmended.join(", ")}`,
+      { path: esp.name },
+    );
   if (esp !== undefined) return esp;
   const problem = view.problems.find(({ code }) => code === "esp");
   throw new PolicyError("esp-unusable", `the ESP cannot be used: ${problem?.message ?? "it cannot be opened"}`);

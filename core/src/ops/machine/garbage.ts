@@ -29,7 +29,8 @@ export function collectGarbage(host: MachineHost, { dryRun = false } = {}): Prom
     const { pending } = run.record();
     const isHeld = pending?.state === "downloaded"; // its UKI has a temporary name until it is staged
     const files: string[] = [];
-    if (esp !== undefined) {
+    // To remove one of two names of a file would take the content from the other.
+    if (esp !== undefined && esp.unmended.length === 0) {
       for (const entry of view.entries)
         if (
           entry !== current &&

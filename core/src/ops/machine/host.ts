@@ -12,11 +12,15 @@ export interface OpenedEspFiles extends EspFiles {
   readonly readOnly: boolean;
   /** What was put right before it was opened, for people. */
   readonly mended: readonly string[];
+  /** Names that have to go before anything is changed: one of two of a file, or without its content. Nobody may use the volume then. */
+  readonly unmended: readonly string[];
+  /** What is wrong besides, and is left alone. */
+  readonly damaged: readonly string[];
   close(): Promise<void>;
 }
 
 export interface OpenEspOptions {
-  /** Puts right what a power cut left, where nobody has it mounted. Default false. */
+  /** Puts right what a power cut left, where nobody uses it. Default false. */
   readonly mend?: boolean | undefined;
 }
 

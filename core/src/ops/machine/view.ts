@@ -125,6 +125,11 @@ async function lookAtEsp(disk: MachineDisk, slots: Slots, options: OpenEspOption
     const { entries, unusable } = await readBootEntries(esp);
     const problems = [
       ...(esp.readOnly ? [{ code: "esp-read-only", message: `${esp.name}: the ESP is mounted read-only` }] : []),
+      ...esp.unmended.map((name) => ({
+        code: "esp-damaged",
+        message: `${esp?.name}: ${name} is one of two names of a file, or has lost its content: the next run mends it once nobody uses the ESP`,
+      })),
+      ...esp.damaged.map((what) => ({ code: "esp-damaged", message: `${esp?.name}: ${what}` })),
       ...unusable.map(({ name, why }) => ({
         code: "entry",
         message: `${name}: the boot loader passes over it: ${why}`,

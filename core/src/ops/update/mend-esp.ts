@@ -1,23 +1,32 @@
 /** What a power cut leaves of an ESP on which UKIs were being written and renamed, by us, systemd-boot or systemd-bless-boot. */
-import { type MendReport, mendFat } from "../../formats/fat/index.ts";
-import type { ReadOptions } from "../../source/index.ts";
+import { checkFat, type FatMedium, type MendReport, mendFat } from "../../formats/fat/index.ts";
+import type { ReadOptions, Source } from "../../source/index.ts";
 import { ENTRY_FOLDER, parseEntryName } from "./boot-entries.ts";
 import type { Device } from "./device.ts";
 import type { Slots } from "./slots.ts";
+
+/** The ESP of a disk that nobody has mounted. */
+export function espVolume(device: Device, { start, size }: Pick<Slots["esp"], "start" | "size">): FatMedium {
+  return {
+    size,
+    read: (offset, length, options) => device.read(start + offset, length, options),
+    writeAt: (offset, bytes) => device.writeAt(start + offset, bytes),
+    flush: () => device.flush(),
+  };
+}
 
 /**
  * Mends the ESP. Nobody may have it mounted. Of two names of one file the later stays, as far as that can be told: an entry and
  * not a temporary file, a confirmed entry, one with fewer tries left. Files of ours that are broken go; what is
  * wrong elsewhere is left and told. Throws FormatError `fat-chain`, `bad-fat`; what the device throws.
  */
-export function mendEsp(device: Device, { esp }: Pick<Slots, "esp">, options?: ReadOptions): Promise<MendReport> {
-  const volume = {
-    size: esp.size,
-    read: (offset: number, length: number) => device.read(esp.start + offset, length, options),
-    writeAt: (offset: number, bytes: Uint8Array) => device.writeAt(esp.start + offset, bytes),
-    flush: () => device.flush(),
-  };
+export function mendEsp(volume: FatMedium, options?: ReadOptions): Promise<MendReport> {
   return mendFat(volume, { dropsAlias, dropsBroken }, options);
+}
+
+/** What {@link mendEsp} would do. It may be mounted: nothing is written. */
+export function checkEsp(volume: Source, options?: ReadOptions): Promise<MendReport> {
+  return checkFat(volume, { dropsAlias, dropsBroken }, options);
 }
 
 function entryOf(path: string) {
