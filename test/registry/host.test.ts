@@ -135,6 +135,19 @@ test("certificates: SSL_CERT_FILE of the system is what Node reads", async () =>
   assert.match(without.stderr, /certificate/);
 });
 
+test("certificates: a system without a folder for them is no reason to say something, nor one to trust anybody", async () => {
+  const image = `docker://${host}/os:1`;
+  const bare = { HOME: join(folder, "empty"), SSL_CERT_DIR: join(folder, "no-such-folder") };
+  const without = await runAshlar(["inspect", image, "--retry-times", "0"], bare);
+  assert.equal(without.status, 7);
+  assert.equal(without.stderr.trim().split("\n").length, 1, without.stderr);
+  assert.match(without.stderr, /certificate/);
+  const env = { ...bare, SSL_CERT_FILE: certificates.authority };
+  const { stderr } = await runAshlar(["inspect", image, "--retry-times", "0"], env);
+  assert.match(stderr, /blob|config/);
+  assert.doesNotMatch(stderr, /Cannot open/);
+});
+
 test("certificates: a registry that wants one gets that of certs.d", async () => {
   const { authority, certificate, key } = certificates;
   const options = {

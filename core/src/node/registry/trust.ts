@@ -2,6 +2,8 @@
  * Certificates: the system's authorities, and for single registries those of `certs.d` (containers-certs.d(5)): `*.crt`
  * are authorities, `*.cert` with `*.key` show who we are.
  */
+import { X509Certificate } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +28,7 @@ export function createTrust(environment: NodeJS.ProcessEnv): (host: string) => P
   let authorities: string[] | undefined;
   let common: SecureContext | undefined;
   async function load(host: string): Promise<ConnectionOptions> {
-    authorities ??= systemAuthorities();
+    authorities ??= systemAuthorities(environment);
     const { ca, cert, key } = await readFolders(host, environment);
     if (ca.length === 0 && cert === undefined) {
       common ??= tls.createSecureContext({ ca: authorities }); // 20 ms (measured): once, not for each host
@@ -47,10 +49,36 @@ export function createTrust(environment: NodeJS.ProcessEnv): (host: string) => P
   };
 }
 
+/** Where OpenSSL looks unless SSL_CERT_DIR and SSL_CERT_FILE say otherwise. */
+const AUTHORITIES_FOLDER = "/etc/ssl/certs";
+const AUTHORITIES_FILE = "/etc/ssl/cert.pem";
+
 /** Those that the system trusts, as other programs do; Node's own list where the system has none. */
-function systemAuthorities(): string[] {
-  const system = tls.getCACertificates("system");
+function systemAuthorities(environment: NodeJS.ProcessEnv): string[] {
+  const system = readSystem(environment);
   return [...(system.length > 0 ? system : tls.getCACertificates("bundled")), ...tls.getCACertificates("extra")];
+}
+
+/** Where there is no folder, as in an image without ca-certificates, Node would say so on the terminal, whatever comes of it. */
+function readSystem(environment: NodeJS.ProcessEnv): string[] {
+  if (existsSync(environment["SSL_CERT_DIR"] || AUTHORITIES_FOLDER)) return tls.getCACertificates("system");
+  try {
+    const text = readFileSync(environment["SSL_CERT_FILE"] || AUTHORITIES_FILE, "latin1");
+    return (text.match(CERTIFICATES) ?? []).filter(isCertificate);
+  } catch {
+    return []; // not there, or not for us
+  }
+}
+
+const CERTIFICATES = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+function isCertificate(text: string): boolean {
+  try {
+    new X509Certificate(text);
+    return true;
+  } catch {
+    return false; // one that is broken is passed over, as OpenSSL does
+  }
 }
 
 interface HostCertificates {
