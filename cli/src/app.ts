@@ -67,6 +67,7 @@ const routes = buildRouteMap({
     agent: agentRoutes,
     completion: completionCommand,
   },
+  aliases: { update: "upgrade" }, // as with bootc
   docs: {
     hideRoute: { agent: true },
     brief: "Container images in, verified operating system images out",

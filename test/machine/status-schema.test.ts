@@ -44,7 +44,7 @@ const Release = v.strictObject({
   imageVersion: Nullable(Text),
   rootHash: Nullable(Hex),
   entry: Nullable(Text),
-  state: v.picklist(["good", "trial", "bad", "set-back", "no-entry", "unknown"]),
+  state: v.picklist(["good", "trial", "bad", "set-back", "downloaded", "no-entry", "unknown"]),
   triesLeft: Nullable(Count),
   triesDone: Nullable(Count),
   manifest: Nullable(Digest),
@@ -169,7 +169,10 @@ test("in every state of a machine the status has the shape that is promised", as
   assert.equal(fresh.spec.image?.transport, "registry");
   await one.release("2");
   await upgrade(machine, environment, { mode: "download" });
-  assert.equal((await check()).ashlar.downloaded?.imageVersion, "2");
+  const downloaded = await check();
+  assert.equal(downloaded.ashlar.downloaded?.imageVersion, "2");
+  assert.deepEqual([downloaded.status.staged?.downloadOnly, downloaded.status.staged?.image?.version], [true, "2"]);
+  assert.equal(downloaded.status.rollback, null);
   await upgrade(machine, environment);
   const staged = await check();
   assert.equal(staged.status.staged?.image?.version, "2");
@@ -179,7 +182,9 @@ test("in every state of a machine the status has the shape that is promised", as
   await boot(true);
   assert.equal((await check()).status.booted?.image?.image.image, "registry.example/os:stable");
   await rollback(machine);
-  await check();
+  const back = await check();
+  assert.deepEqual([back.spec.bootOrder, back.status.rollbackQueued, back.status.staged], ["rollback", true, null]);
+  assert.equal(back.ashlar.rollback?.imageVersion, "1");
   await boot(true);
   assert.equal((await check()).ashlar.refused.length, 1);
   machine.privileged = false;

@@ -15,6 +15,7 @@ const STATES: Readonly<Record<StatusRelease["state"], string>> = {
   trial: "on trial",
   bad: "failed: no tries are left",
   "set-back": "set back: the other was chosen",
+  downloaded: "downloaded: the next upgrade stages it",
   "no-entry": "the boot loader has no entry for it",
   unknown: "nobody with privileges has looked since the boot",
 };
@@ -72,7 +73,7 @@ export function statusLines({ ashlar }: Status): string[] {
       if (vouched !== undefined) lines.push(line("", vouched));
       if (name === "staged") for (const conflict of release.etc) lines.push(line("", `conflict  ${conflict}`));
     }
-  if (ashlar.downloaded !== null)
+  if (ashlar.downloaded !== null && staged === null)
     lines.push(line("downloaded", `${ashlar.downloaded.imageVersion}, at ${ashlar.downloaded.at}`));
   lines.push(
     source === null
@@ -83,9 +84,13 @@ export function statusLines({ ashlar }: Status): string[] {
         ),
   );
   if (underway !== null) lines.push(line("now", `${describeUnderway(underway)}, since ${underway.at}`));
-  if (lastCheck !== null) lines.push(line("looked", `${lastCheck.at}: ${lastCheck.message}`));
-  if (lastResult !== null && (lastResult.at !== lastCheck?.at || lastResult.message !== lastCheck.message))
-    lines.push(line("last run", `${lastResult.at}: ${lastResult.verb}: ${lastResult.message}`));
+  // A look that something came of is told as that.
+  if (lastCheck !== null && (lastResult === null || lastCheck.at > lastResult.at))
+    lines.push(line("looked", `${lastCheck.at}: ${lastCheck.message}`));
+  if (lastResult !== null) {
+    const failed = lastResult.result === "error" ? " failed" : "";
+    lines.push(line("last run", `${lastResult.at}: ${lastResult.verb}${failed}: ${lastResult.message}`));
+  }
   const loader = firmware.loader === null ? "" : `, ${firmware.loader}`;
   lines.push(line("firmware", `Secure Boot ${firmware.secureBoot}${loader}`));
   for (const { imageVersion, message } of ashlar.refused) lines.push(line("refused", `${imageVersion}: ${message}`));

@@ -81,7 +81,8 @@ export {
   type WallTime,
   type Window,
 } from "./schedule.ts";
-export { type AshlarStatus, describeStatus, machineStatus, type Status, type StatusRelease } from "./status.ts";
+export { type AshlarStatus, describeStatus, machineStatus, type Status } from "./status.ts";
+export type { StatusRelease } from "./status-releases.ts";
 export { sourceKindOf, type TrackedSource, trackedSource } from "./tracked-source.ts";
 export { describeUnderway, type RunStep } from "./underway.ts";
 export { switchSource, upgrade } from "./upgrade.ts";

@@ -3,23 +3,15 @@
  * find what they look for, with what Ashlar knows beside it under `ashlar`.
  */
 import { isAshlarError } from "../../errors/index.ts";
-import type { BootCounter } from "../update/index.ts";
 import { believedTime, type MachineFacts } from "./facts.ts";
 import type { MachineHost } from "./host.ts";
-import { entryOf } from "./outcome.ts";
 import { readPolicyFiles, type UpdatePolicy } from "./policy.ts";
-import {
-  type AgentRecord,
-  type KnownRelease,
-  type RefusedRelease,
-  type RunOutcome,
-  readRecord,
-  type UnderwayRun,
-} from "./record.ts";
+import { type AgentRecord, type RefusedRelease, type RunOutcome, readRecord, type UnderwayRun } from "./record.ts";
 import { readSavedView } from "./saved-view.ts";
+import { releasesOf, type StatusRelease } from "./status-releases.ts";
 import { type TrackedSource, trackedSource } from "./tracked-source.ts";
 import { settleInterrupted } from "./underway.ts";
-import { type EntryView, type MachineView, type Problem, runningEntry, type SlotView, viewDisk } from "./view.ts";
+import { type MachineView, type Problem, type SlotView, viewDisk } from "./view.ts";
 
 export const STATUS_SCHEMA = "ashlar.status/v1";
 
@@ -46,29 +38,6 @@ interface BootcEntry {
   readonly store: null;
   readonly ostree: null;
   readonly composefs: null;
-}
-
-/** A release on the machine, as `ashlar` has it. */
-export interface StatusRelease {
-  /** Null where nobody with privileges has looked since the boot. */
-  readonly slot: "a" | "b" | null;
-  readonly imageVersion: string | null;
-  readonly rootHash: string | null;
-  /** File on the ESP that starts it; null where none does. */
-  readonly entry: string | null;
-  /** `good`: confirmed, or installed and never counted. `set-back`: not started, since somebody chose the other. */
-  readonly state: "good" | "trial" | "bad" | "set-back" | "no-entry" | "unknown";
-  readonly triesLeft: number | null;
-  readonly triesDone: number | null;
-  readonly manifest: string | null;
-  readonly reference: string | null;
-  readonly verified: {
-    readonly at: string;
-    readonly channel: string | null;
-    readonly signatures: readonly { readonly key: string; readonly form: string; readonly name?: string | undefined }[];
-  } | null;
-  /** What machine and image disagreed on in /etc when it was staged, a line each; decided as the policy says. */
-  readonly etc: readonly string[];
 }
 
 export interface AshlarStatus {
@@ -284,7 +253,7 @@ function imageReference(reference: string, signature: ImageReference["signature"
 }
 
 function bootcEntry(release: StatusRelease, architecture: string, signature: ImageReference["signature"]): BootcEntry {
-  const { manifest, reference, imageVersion } = release;
+  const { manifest, reference, imageVersion, state } = release;
   return {
     // What was not fetched by this machine, as what it was installed with, has no digest that it knows.
     image:
@@ -301,89 +270,9 @@ function bootcEntry(release: StatusRelease, architecture: string, signature: Ima
     incompatible: false,
     pinned: false,
     softRebootCapable: false,
-    downloadOnly: false,
+    downloadOnly: state === "downloaded",
     store: null,
     ostree: null,
     composefs: null,
   };
-}
-
-function releasesOf(view: MachineView | undefined, record: AgentRecord, facts: MachineFacts) {
-  const none = { booted: null, staged: null, rollback: null };
-  if (view === undefined)
-    return facts.root === undefined ? none : { ...none, booted: unseen(facts, facts.root.rootHash, record) };
-  const current = runningEntry(view);
-  const running = view.slots.find((slot) => slot.running);
-  const other = view.slots.find((slot) => !slot.running);
-  if (running === undefined) return none;
-  const booted = statusRelease(running, current, record, facts.imageVersion);
-  const { pending } = record;
-  const stagedEntry = pending?.state === "staged" ? entryOf(pending, view) : undefined;
-  const isStaged = stagedEntry !== undefined && stagedEntry !== current;
-  const stagedSlot = view.slots.find(({ rootHash }) => rootHash !== undefined && rootHash === stagedEntry?.rootHash);
-  const staged = isStaged && stagedSlot !== undefined ? statusRelease(stagedSlot, stagedEntry, record) : null;
-  const olderEntry = view.entries.find(
-    (entry) =>
-      entry !== current && entry !== stagedEntry && entry.rootHash !== undefined && hasRoot(view, entry.rootHash),
-  );
-  const olderSlot = view.slots.find(({ rootHash }) => rootHash !== undefined && rootHash === olderEntry?.rootHash);
-  const isFilled = other?.rootHash !== undefined && staged?.slot !== other.name;
-  const rollback =
-    olderEntry !== undefined && olderSlot !== undefined
-      ? statusRelease(olderSlot, olderEntry, record)
-      : isFilled
-        ? statusRelease(other, undefined, record)
-        : null;
-  return { booted, staged, rollback };
-}
-
-function hasRoot({ slots }: MachineView, rootHash: string): boolean {
-  return slots.some((slot) => slot.rootHash === rootHash);
-}
-
-function knownOf(record: AgentRecord, rootHash: string, version: string | undefined): KnownRelease | undefined {
-  return record.releases.findLast(
-    (release) => release.rootHash === rootHash && (version === undefined || release.imageVersion === version),
-  );
-}
-
-function verifiedOf(known: KnownRelease | undefined): StatusRelease["verified"] {
-  if (known === undefined) return null;
-  return { at: known.verifiedAt, channel: known.channel?.name ?? null, signatures: known.signatures };
-}
-
-function statusRelease(
-  slot: SlotView,
-  entry: EntryView | undefined,
-  record: AgentRecord,
-  version: string | undefined = entry?.version,
-): StatusRelease {
-  const known = slot.rootHash === undefined ? undefined : knownOf(record, slot.rootHash, version);
-  const counter: BootCounter | undefined = entry?.counter;
-  return {
-    slot: slot.name,
-    imageVersion: version ?? known?.imageVersion ?? null,
-    rootHash: slot.rootHash ?? null,
-    entry: entry?.file ?? null,
-    state: stateOf(entry),
-    triesLeft: counter?.left ?? null,
-    triesDone: counter?.done ?? null,
-    manifest: known?.manifest ?? null,
-    reference: known?.reference ?? null,
-    verified: verifiedOf(known),
-    etc: known?.etc ?? [],
-  };
-}
-
-function stateOf(entry: EntryView | undefined): StatusRelease["state"] {
-  if (entry === undefined) return "no-entry";
-  if (entry.counter === undefined) return "good";
-  if (!entry.bad) return "trial";
-  return entry.counter.done === 0 ? "set-back" : "bad";
-}
-
-/** Where nobody with privileges has looked yet: what the release says of itself. */
-function unseen(facts: MachineFacts, rootHash: string, record: AgentRecord): StatusRelease {
-  const slot: SlotView = { name: "a", running: true, rootHash, label: "", size: 0 };
-  return { ...statusRelease(slot, undefined, record, facts.imageVersion), slot: null, state: "unknown" };
 }
