@@ -174,7 +174,7 @@ export async function machineModel(device: MemoryDevice): Promise<MachineModel> 
           const refuse = async () => {
             throw new SinkError("read-only", "esp: the file system is read-only");
           };
-          const writing = model.espReadOnly ? { write: refuse, rename: refuse, remove: refuse } : {};
+          const writing = model.espReadOnly ? { write: refuse, overwrite: refuse, rename: refuse, remove: refuse } : {};
           return { ...files, ...writing, ...state, readOnly: model.espReadOnly, close: async () => {} };
         },
         useOf: async () => model.slotUse,
