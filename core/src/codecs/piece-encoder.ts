@@ -9,16 +9,25 @@ import {
   type Piece,
 } from "./cluster-encoder.ts";
 import { encodeFrameClusters, encodeFrames, type FrameMaker } from "./frame-clusters.ts";
-import { createLz4Encoder } from "./lz4-encoder.ts";
+import { createLz4Encoder, type Lz4Encoder } from "./lz4-encoder.ts";
 
 /** Of each algorithm; `lz4` has one way. */
 export const MAX_LEVELS: Readonly<Record<ClusterEncoding["algorithm"], number>> = { lz4: 1, lz4hc: 12, zstd: 19 };
 
+/** Memory of somebody else, {@link ENCODE_CAPACITY} bytes each. */
+export interface EncodeMemory {
+  readonly input: Uint8Array;
+  readonly output: Uint8Array;
+}
+
 /** One instance: its memory holds the input and the output of one call. */
 export interface PieceEncoder {
   readonly input: Uint8Array;
-  /** Throws RangeError for what cannot be encoded: so no bad call reaches the module of LZ4, which checks nothing. */
-  encode(pieces: readonly Piece[], encoding: ClusterEncoding): Promise<EncodedPieces>;
+  /**
+   * With `memory` the pieces stand in its input instead, and the result is in its output.
+   * Throws RangeError for what cannot be encoded: so no bad call reaches the module of LZ4, which checks nothing.
+   */
+  encode(pieces: readonly Piece[], encoding: ClusterEncoding, memory?: EncodeMemory): Promise<EncodedPieces>;
 }
 
 function assertCall(
@@ -46,18 +55,32 @@ export type MakeFrames = (level: number) => FrameMaker;
 
 /** @param loadFrames is called when zstd is first asked for */
 export function createPieceEncoder(loadFrames?: () => Promise<MakeFrames>): PieceEncoder {
-  const lz4 = createLz4Encoder();
+  let lz4: Lz4Encoder | undefined; // it has 11 MiB of memory
   let output: Uint8Array | undefined; // for frames alone
+  const lz4Encoder = (): Lz4Encoder => {
+    lz4 ??= createLz4Encoder();
+    return lz4;
+  };
   return {
-    input: lz4.input,
-    async encode(pieces, encoding) {
+    get input() {
+      return lz4Encoder().input;
+    },
+    async encode(pieces, encoding, memory) {
       assertCall(pieces, encoding);
-      if (encoding.algorithm !== "zstd") return lz4.encode(pieces, encoding);
+      if (encoding.algorithm !== "zstd") {
+        const encoder = lz4Encoder();
+        if (memory === undefined) return encoder.encode(pieces, encoding);
+        for (const { at, size } of pieces) encoder.input.set(memory.input.subarray(at, at + size), at);
+        const { bytes, extents } = encoder.encode(pieces, encoding);
+        memory.output.set(bytes);
+        return { bytes: memory.output.subarray(0, bytes.length), extents };
+      }
       if (loadFrames === undefined) throw new RangeError("this encoder was made without zstd");
       const makeFrames = await loadFrames();
-      output ??= new Uint8Array(ENCODE_CAPACITY);
+      output ??= memory === undefined ? new Uint8Array(ENCODE_CAPACITY) : undefined;
       const encode = encoding.packing === "blocks" ? encodeFrameClusters : encodeFrames;
-      return encode(lz4.input, pieces, encoding, output, () => makeFrames(encoding.level));
+      const target = memory?.output ?? output!; // one of them is there
+      return encode(memory?.input ?? lz4Encoder().input, pieces, encoding, target, () => makeFrames(encoding.level));
     },
   };
 }

@@ -30,10 +30,10 @@ const encoder = createPieceEncoder(loadFrameMaker);
 parentPort?.on("message", async ({ memory, pieces, encoding }: EncodeJob) => {
   let done: EncodeDone;
   try {
-    const input = new Uint8Array(memory.input);
-    for (const { at, size } of pieces) encoder.input.set(input.subarray(at, at + size), at);
-    const { bytes, extents } = await encoder.encode(pieces, encoding);
-    new Uint8Array(memory.output).set(bytes);
+    const { bytes, extents } = await encoder.encode(pieces, encoding, {
+      input: new Uint8Array(memory.input),
+      output: new Uint8Array(memory.output),
+    });
     new Uint32Array(memory.extents).set(extents);
     done = { size: bytes.length, extents: extents.length };
   } catch (error) {
