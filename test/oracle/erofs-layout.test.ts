@@ -1,5 +1,7 @@
 // Our EROFS images in every layout that may be asked for, against fsck.erofs and the kernel's mount.
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type ByteString, fromUtf8 } from "../../core/src/bytes/index.ts";
@@ -56,6 +58,14 @@ const CHOICES: Readonly<Record<string, Choice>> = {
   "a method for each file": (encoder) => ({
     compression: { ...lz4, encoder, hints: { methods: [lz4, zstd, lz4hc, packed], choose } },
   }),
+  "last clusters behind the map, lz4": (encoder) => ({ tails: "ztailpacking", compression: { ...lz4, encoder } }),
+  "last clusters behind the map, zstd": (encoder) => ({ tails: "ztailpacking", compression: { ...zstd, encoder } }),
+  "fragments, lz4hc": (encoder) => ({ tails: "fragments", compression: { ...lz4hc, encoder } }),
+  "fragments, zstd": (encoder) => ({ tails: "fragments", compression: { ...zstd, encoder } }),
+  "fragments, a method for each file": (encoder) => ({
+    tails: "fragments",
+    compression: { ...zstd, encoder, hints: { methods: [lz4, zstd, lz4hc, packed], choose } },
+  }),
   "some files first": (encoder, root) => ({
     first: ["parts/7", "sparse/3", "near/5"].flatMap((path) => getNode(root, path) ?? assert.fail(path)),
     compression: { ...lz4, encoder },
@@ -78,3 +88,22 @@ for (const [name, choice] of Object.entries(CHOICES))
     const seen = await withMount(tools, path, (at) => seenByKernel(tools.python, at));
     assertSame(seen, await expected(root), name);
   });
+
+test("one image for any number of workers: hints, last clusters behind the map, fragments", async (t) => {
+  const directory = await folder(t);
+  const root = layoutTree(5);
+  for (const name of ["last clusters behind the map, lz4", "fragments, a method for each file"]) {
+    const digests = new Set<string>();
+    for (const workers of [1, 2, 8]) {
+      const path = join(directory, "image");
+      await using encoder = createClusterEncoder({ workers });
+      await writeImage(root, path, CHOICES[name]!(encoder, root)); // a key
+      digests.add(
+        createHash("sha256")
+          .update(await readFile(path))
+          .digest("hex"),
+      );
+    }
+    assert.equal(digests.size, 1, name);
+  }
+});

@@ -158,8 +158,9 @@ export const inputFlags = {
   },
   tails: {
     kind: "enum",
-    values: ["blocks", "inline"],
-    brief: "Ends of files in blocks of their own (small updates) or beside the inode (small image)",
+    values: ["blocks", "inline", "ztailpacking", "fragments"],
+    brief:
+      "Ends of files in blocks of their own (small updates) or beside the inode (small image), those of compressed files too (ztailpacking: Linux 5.17) or compressed together (fragments: Linux 6.1)",
     default: "blocks",
   },
   compress: {
@@ -241,7 +242,7 @@ export interface InputFlags extends ProgressFlags, RegistryFlags, CacheFlags {
   readonly imageVersion?: string | undefined;
   readonly timestamp?: bigint | undefined;
   readonly salt?: string | undefined;
-  readonly tails: "blocks" | "inline";
+  readonly tails: "blocks" | "inline" | "ztailpacking" | "fragments";
   readonly compress: string;
   readonly cluster?: number | undefined;
   readonly compressHints?: string | undefined;

@@ -58,7 +58,7 @@ export async function storeChunks(table: InodeTable, writer: BlockWriter, option
     const inode = table.inodes[file]!; // the order has indexes of the table
     if (inode.node.type !== "file") continue;
     const { size } = inode.node.content;
-    if (tails === "inline" && size > 0 && size < blockSize && fitsOneBlock(inode, size, blockSize))
+    if (tails !== "blocks" && size > 0 && size < blockSize && fitsOneBlock(inode, size, blockSize))
       extents[file] = { kind: "inline", startBlock: 0, tailSize: size };
     else tables.set(file, new Uint32Array(Math.ceil(size / chunkSize)).fill(NULL_BLOCK));
   }

@@ -38,6 +38,15 @@ export interface CompressedExtent {
   readonly algorithm: number;
   /** Whether a cluster may have more than one block. */
   readonly isBig: boolean;
+  /** The last cluster, where it stands behind the map. It is one of {@link clusters}. */
+  readonly inline?: Uint8Array | undefined;
+  /** Where what the last of {@link clusters} would have stored is in the packed inode, bytes. */
+  readonly fragment?: number | undefined;
+}
+
+/** A file without clusters of its own is in the packed inode as a whole. */
+function isWholeFragment({ clusters, fragment }: CompressedExtent): boolean {
+  return fragment !== undefined && clusters.length === 0;
 }
 
 const { four: FOUR, two: TWO } = COMPACT_PACKS;
@@ -61,6 +70,7 @@ function geometryOf(start: number, entries: number): Geometry {
 export function mapSize(extent: CompressedExtent, headSize: number, contentSize: number, blockSize: number): number {
   if (extent.packing === "bytes") return recordsStart(headSize) - headSize + (extent.clusters.length / 2) * RECORD_SIZE;
   const start = alignUp(headSize, MAP_HEADER_ALIGNMENT) + RawMapHeader.size;
+  if (isWholeFragment(extent)) return start - headSize;
   const entries = Math.ceil(contentSize / blockSize);
   const { first, middle } = geometryOf(start, entries);
   return start - headSize + first * 4 + middle * 2 + alignUp(entries - first - middle, FOUR.entries) * 4;
@@ -79,9 +89,19 @@ export function encodeMap(
     return bytes;
   }
   const padding = alignUp(headSize, MAP_HEADER_ALIGNMENT) - headSize;
-  const advise = ADVISE.compacted2B | (extent.isBig ? ADVISE.bigHead1 | ADVISE.bigHead2 : 0);
-  const header = { fragmentOffset: 0, advise, algorithms: extent.algorithm, clusterBits: 0 };
-  bytes.set(RawMapHeader.encode(header), padding);
+  const { algorithm, inline, fragment } = extent;
+  if (isWholeFragment(extent)) {
+    const header = { fragmentOffset: fragment ?? 0, advise: 0, algorithms: 0, clusterBits: WHOLE_FRAGMENT_BIT };
+    bytes.set(RawMapHeader.encode(header), padding);
+    return bytes;
+  }
+  const advise =
+    ADVISE.compacted2B |
+    (extent.isBig ? ADVISE.bigHead1 | ADVISE.bigHead2 : 0) |
+    (inline === undefined ? 0 : ADVISE.inlineCluster) |
+    (fragment === undefined ? 0 : ADVISE.fragment);
+  const fragmentOffset = fragment ?? (inline?.length ?? 0) * 2 ** 16;
+  bytes.set(RawMapHeader.encode({ fragmentOffset, advise, algorithms: algorithm, clusterBits: 0 }), padding);
   const entries = entriesOf(extent, contentSize, blockSize);
   const { first, middle } = geometryOf(headSize + padding + RawMapHeader.size, entries.count);
   const packs = bytes.subarray(padding + RawMapHeader.size);
@@ -93,6 +113,8 @@ export function encodeMap(
   }
   return bytes;
 }
+
+const WHOLE_FRAGMENT_BIT = 0x80; // of clusterBits: bit 63 of the header
 
 /** Records that say where in the file they start; the shorter forms save little and are searched from the first on. */
 const RECORD_SIZE = 16; // bytes
@@ -148,7 +170,11 @@ interface Entries {
   readonly blocks: Uint32Array;
 }
 
-function entriesOf({ clusters, startBlock, isBig }: CompressedExtent, size: number, blockSize: number): Entries {
+function entriesOf(
+  { clusters, startBlock, isBig, fragment }: CompressedExtent,
+  size: number,
+  blockSize: number,
+): Entries {
   const count = Math.ceil(size / blockSize);
   const types = new Uint8Array(count);
   const numbers = new Uint16Array(count);
@@ -161,7 +187,8 @@ function entriesOf({ clusters, startBlock, isBig }: CompressedExtent, size: numb
     const end = offset + clusters[i]!;
     const head = Math.floor(offset / blockSize);
     const next = end === size ? count : Math.floor(end / blockSize);
-    types[head] = (stored & 1) === 0 ? CLUSTER_PLAIN : CLUSTER_HEAD1;
+    const isFragment = fragment !== undefined && end === size; // Linux takes no plain one
+    types[head] = (stored & 1) === 0 && !isFragment ? CLUSTER_PLAIN : CLUSTER_HEAD1;
     numbers[head] = offset % blockSize;
     blocks[head] = block;
     for (let part = head + 1; part < next; part++) {

@@ -6,7 +6,7 @@ import { inlineClusterEncoder } from "../../codecs/index.ts";
 import { loadFrameMaker } from "../../node/zstd-wasm.ts";
 import { bytesSource, memorySink } from "../../source/index.ts";
 import { attributes, type Directory, directory, type Node, regularFile } from "../../tree/index.ts";
-import { type Compression, checkErofs, openErofs, readTree, writeErofs } from "./index.ts";
+import { type Compression, checkErofs, openErofs, readTree, type WriteErofsOptions, writeErofs } from "./index.ts";
 import { describeTree, patternBytes, tree } from "./trees.test.ts";
 
 const encoder = inlineClusterEncoder(loadFrameMaker);
@@ -41,7 +41,9 @@ const content = fc
   )
   .map((parts) => Uint8Array.from(parts.flatMap((part) => [...part])));
 
-async function assertRoundTrip(original: Directory, how: Compression, tails: "blocks" | "inline"): Promise<void> {
+type Tails = NonNullable<WriteErofsOptions["tails"]>;
+
+async function assertRoundTrip(original: Directory, how: Compression, tails: Tails): Promise<void> {
   const sink = memorySink();
   const { size } = await writeErofs(original, sink, { compression: how, tails });
   assert.equal(sink.bytes().length, size);
@@ -56,7 +58,7 @@ test("tree → compressed image → tree is the identity, and the image has no f
       tree,
       fc.array(content, { maxLength: 4 }),
       compression,
-      fc.constantFrom("blocks" as const, "inline" as const),
+      fc.constantFrom<Tails>("blocks", "inline", "ztailpacking", "fragments"),
       async (original, contents, how, tails) => {
         for (const [i, bytes] of contents.entries()) {
           const name = fromUtf8(`content ${i}`);
@@ -66,14 +68,19 @@ test("tree → compressed image → tree is the identity, and the image has no f
         await assertRoundTrip(original, how, tails);
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 120 },
   );
 });
 
 test("maps of every length, behind inodes and xattrs of every alignment", async () => {
-  for (const clusterSize of [4096, 16384]) {
+  for (const [clusterSize, tails, step] of [
+    [4096, "blocks", 1],
+    [16384, "blocks", 1],
+    [4096, "ztailpacking", 3],
+    [16384, "fragments", 3],
+  ] as const) {
     const entries: [string, Node][] = [];
-    for (let parts = 1; parts < 40; parts++)
+    for (let parts = 1; parts < 40; parts += step)
       for (const xattr of [undefined, 30]) {
         const xattrs = new Map(xattr === undefined ? [] : [[fromUtf8("user.a"), new Uint8Array(xattr).fill(parts)]]);
         const bytes = patternBytes(parts * 4096 - (parts % 7) * 300, parts).map((byte, i) => (i % 3 === 0 ? byte : 0));
@@ -83,6 +90,6 @@ test("maps of every length, behind inodes and xattrs of every alignment", async 
       attributes(0o755),
       entries.map(([name, node]) => [fromUtf8(name), node] as const),
     );
-    await assertRoundTrip(root, { algorithm: "lz4", level: 1, clusterSize, encoder }, "blocks");
+    await assertRoundTrip(root, { algorithm: "lz4", level: 1, clusterSize, encoder }, tails);
   }
 });

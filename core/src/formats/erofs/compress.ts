@@ -7,7 +7,10 @@ import { type ClusterEncoder, ENCODE_CAPACITY, type EncodedPieces, type EncodeSl
 import type { Hashes } from "../../hash/index.ts";
 import type { BlockWriter } from "./blocks.ts";
 import { algorithmNumber } from "./compress-features.ts";
-import { type Extent, type Extents, fitsOneBlock, type StoreOptions } from "./data.ts";
+import type { CompressedExtent } from "./compress-map.ts";
+import { type Extent, type Extents, fitsOneBlock, type StoreOptions, type Tails } from "./data.ts";
+import { INODE_SLOT_SIZE } from "./format.ts";
+import { fragmentCandidates, packFiles, WHOLE_FRAGMENT } from "./fragments.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
 import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
 
@@ -52,6 +55,8 @@ interface FilePiece {
   readonly isLast: boolean;
   /** Undefined where it is stored as it is without a try. */
   readonly method: CompressionMethod | undefined;
+  /** All of a file that becomes a fragment; it is read to see whether another one equals it. */
+  readonly isFragment: boolean;
 }
 
 /** Part of a piece, as it is read. */
@@ -92,6 +97,13 @@ function unitOf(method: CompressionMethod, blockSize: number): number {
   return method.packing === "bytes" ? 1 : blockSize;
 }
 
+export interface StoredFiles {
+  /** Those of the table's files, then that of the packed inode. */
+  readonly extents: Extents;
+  /** What follows the table's inodes. */
+  readonly packed?: PlannedInode | undefined;
+}
+
 /**
  * Writes every file's blocks from the writer's position on and tells where they are. A file that another one equals is
  * stored once; what does not get smaller is stored as it is.
@@ -100,13 +112,17 @@ export async function storeCompressed(
   table: InodeTable,
   writer: BlockWriter,
   options: CompressOptions,
-): Promise<Extents> {
-  const { blockSize, tails, signal, onStored, hashes } = options;
+): Promise<StoredFiles> {
+  const { blockSize, tails, signal, hashes } = options;
+  let { onStored } = options;
   const { encoder } = options.compression;
   const extents: (Extent | undefined)[] = new Array(table.inodes.length);
+  let { inodes } = table;
   const sizes = countSizes(table);
   const known = new Map<string, number>(); // size and digest → file
   const same = new Map<number, number>(); // file → the one that it equals
+  const candidates = fragmentCandidates(options.order, (file) => fragmentSize(table.inodes[file]!, options)); // an index
+  const fragments = new Map<number, number>(); // file → bytes of its end
   const queue: Batch[] = [];
   let open: OpenFile | undefined;
   let batch: Batch | undefined;
@@ -148,12 +164,15 @@ export async function storeCompressed(
         stored = bytes.subarray(start, at);
       }
       const tailSize = piece.isLast && open.isPlain ? inlineTail(piece.file) : 0;
-      await writer.append(tailSize === 0 ? stored : stored.subarray(0, piece.size - tailSize));
+      const end = piece.isLast ? packEnd(open, piece.file, stored) : {};
+      const left = stored.length - (end.blocks ?? 0) * blockSize;
+      await writer.append(stored.subarray(0, tailSize === 0 ? left : piece.size - tailSize));
       if (piece.isLast) {
         await writer.zerosUpTo(alignUp(writer.position, blockSize));
         const isEmpty = writer.position === open.startBlock * blockSize;
-        if (tailSize === 0) extents[piece.file] = closeFile(open, blockSize);
-        else extents[piece.file] = { kind: "inline", startBlock: isEmpty ? 0 : open.startBlock, tailSize };
+        const startBlock = isEmpty ? 0 : open.startBlock;
+        extents[piece.file] =
+          tailSize === 0 ? closeFile(open, end, blockSize) : { kind: "inline", startBlock, tailSize };
       }
       onStored?.(piece.size - tailSize);
     }
@@ -162,16 +181,34 @@ export async function storeCompressed(
 
   /** Bytes of a file that is stored as it is that stand behind its inode. */
   function inlineTail(file: number): number {
-    const inode = table.inodes[file]!; // a file is an index of the table
+    const inode = inodes[file]!; // a file is an index of them
     const tailSize = contentSize(inode) % blockSize;
-    return tails === "inline" && fitsOneBlock(inode, tailSize, blockSize) ? tailSize : 0;
+    return tails !== "blocks" && fitsOneBlock(inode, tailSize, blockSize) ? tailSize : 0;
+  }
+
+  /** Where the last cluster of a file goes if not into blocks. `stored` ends with it. */
+  function packEnd({ method, clusters, isPlain }: OpenFile, file: number, stored: Uint8Array): PackedEnd {
+    if (method === undefined || isPlain || !packsEnds(tails, method) || file >= table.inodes.length) return {};
+    const [size, units] = [clusters.at(-2)!, clusters.at(-1)!]; // pairs, and a file that is not plain has one
+    const blocks = units >>> 1;
+    if (candidates.has(file) && size <= method.clusterSize) {
+      fragments.set(file, size);
+      return { fragment: 0, blocks }; // where it is, is known when all are
+    }
+    if (blocks > 1) return {};
+    const last = stored.subarray(stored.length - blockSize);
+    let start = 0;
+    while ((units & 1) === 1 && last[start] === 0) start++; // no compressed stream begins with a zero
+    const inline = (units & 1) === 1 ? last.slice(start) : last.slice(0, size);
+    // Wherever the map ends, a slot is found from which on it fits.
+    return inline.length <= blockSize - INODE_SLOT_SIZE ? { inline, blocks } : {};
   }
 
   /** Whether the file was stored already. `content` is all of it. */
   function isKnown(file: number, content: Uint8Array): boolean {
-    if (sizes.get(content.length)! < 2) return false; // every size is counted
+    if ((sizes.get(content.length) ?? 0) < 2 || file >= table.inodes.length) return false;
     const { headSize } = table.inodes[file]!; // a file is an index of the table
-    const room = tails === "inline" ? headSize : 0; // a tail that has room behind one inode may have none behind another
+    const room = tails !== "blocks" ? headSize : 0; // a tail that has room behind one inode may have none behind another
     const key = `${content.length}:${room}:${toHex(hashes.hash("sha256", content))}`;
     const first = known.get(key);
     if (first === undefined) known.set(key, file);
@@ -179,33 +216,56 @@ export async function storeCompressed(
     return first !== undefined;
   }
 
-  for await (const { read, bytes } of readAhead(pieceReads(table, extents, options), { signal })) {
-    const { piece, at, length } = read;
-    if (at === 0) {
-      const isOther = piece.method !== undefined && batch?.method !== undefined && batch.method !== piece.method;
-      if (batch !== undefined && (isOther || batch.used + alignUp(piece.size, blockSize) > ENCODE_CAPACITY)) submit();
-      batch ??= await startBatch();
-      batch.method ??= piece.method;
-    }
-    const { slot, used, pieces }: Batch = batch!; // started with the piece
-    const target = slot.input.subarray(used + at, used + at + length);
-    if (bytes !== undefined) target.set(bytes);
-    else await fillFrom(read, target, 0);
-    if (at + length < piece.size) continue;
-    if (piece.isFirst && piece.isLast && isKnown(piece.file, slot.input.subarray(used, used + piece.size))) continue;
-    const end = used + alignUp(piece.size, blockSize);
-    slot.input.fill(0, used + piece.size, end);
-    pieces.push({ ...piece, at: used });
-    batch!.used = end;
+  function takeWhole(file: number, size: number): void {
+    fragments.set(file, size);
+    extents[file] = WHOLE_FRAGMENT;
+    onStored?.(size);
   }
-  submit();
-  while (queue.length > 0) await writeOldest();
+
+  async function storeAll(reads: Iterable<PieceRead>): Promise<void> {
+    for await (const { read, bytes } of readAhead(reads, { signal })) {
+      const { piece, at, length } = read;
+      if (at === 0) {
+        const isOther = piece.method !== undefined && batch?.method !== undefined && batch.method !== piece.method;
+        if (batch !== undefined && (isOther || batch.used + alignUp(piece.size, blockSize) > ENCODE_CAPACITY)) submit();
+        batch ??= await startBatch();
+        batch.method ??= piece.method;
+      }
+      const { slot, used, pieces }: Batch = batch!; // started with the piece
+      const target = slot.input.subarray(used + at, used + at + length);
+      if (bytes !== undefined) target.set(bytes);
+      else await fillFrom(read, target, 0);
+      if (at + length < piece.size) continue;
+      if (piece.isFirst && piece.isLast && isKnown(piece.file, slot.input.subarray(used, used + piece.size))) continue;
+      if (piece.isFragment) {
+        takeWhole(piece.file, piece.size);
+        continue;
+      }
+      const end = used + alignUp(piece.size, blockSize);
+      slot.input.fill(0, used + piece.size, end);
+      pieces.push({ ...piece, at: used });
+      batch!.used = end;
+    }
+    submit();
+    while (queue.length > 0) await writeOldest();
+  }
+
+  await storeAll(pieceReads(table, { extents, sizes, candidates, takeWhole }, options));
+  const packed = fragments.size === 0 ? undefined : packFiles(table, options.order, fragments);
+  for (const [file, fragment] of packed?.places ?? [])
+    extents[file] = { ...(extents[file] as CompressedExtent), fragment }; // only such files have places
   for (const [file, first] of same) {
     const extent = extents[first];
     extents[file] = extent;
     onStored?.(contentSize(table.inodes[file]!) - (extent?.kind === "inline" ? extent.tailSize : 0)); // an index of the table
   }
-  return extents;
+  if (packed === undefined) return { extents };
+  onStored = undefined; // its content is that of files
+  inodes = [...inodes, packed.inode];
+  extents.push(undefined);
+  const { compression: method } = options;
+  await storeAll(cutFile({ file: inodes.length - 1, inode: packed.inode, method, isFragment: false }));
+  return { extents, packed: packed.inode };
 }
 
 function contentSize({ node }: PlannedInode): number {
@@ -220,51 +280,99 @@ function countSizes(table: InodeTable): ReadonlyMap<number, number> {
   return counts;
 }
 
+/** Where the last cluster of a file is, if not in blocks. */
+interface PackedEnd {
+  readonly inline?: Uint8Array | undefined;
+  /** Bytes from the start of the packed inode. */
+  readonly fragment?: number | undefined;
+  /** That it would have taken. */
+  readonly blocks?: number | undefined;
+}
+
+/** Only maps that are compact indexes can say it. */
+function packsEnds(tails: Tails, { packing }: CompressionMethod): boolean {
+  return (tails === "ztailpacking" || tails === "fragments") && packing !== "bytes";
+}
+
 /** Clusters that are all plain lie as an uncompressed file does. */
-function closeFile({ startBlock, method, clusters, isPlain }: OpenFile, blockSize: number): Extent {
+function closeFile({ startBlock, method, clusters, isPlain }: OpenFile, end: PackedEnd, blockSize: number): Extent {
   if (method === undefined || isPlain) return { kind: "plain", startBlock };
   let stored = 0;
   for (let i = 1; i < clusters.length; i += 2) stored += clusters[i]! >>> 1; // pairs
+  const { inline, fragment, blocks = 0 } = end;
   return {
     kind: "compressed",
     startBlock,
-    blocks: Math.ceil((stored * unitOf(method, blockSize)) / blockSize),
+    blocks: Math.ceil((stored * unitOf(method, blockSize)) / blockSize) - blocks,
     clusters: Uint32Array.from(clusters),
     algorithm: algorithmNumber(method.algorithm),
     packing: method.packing ?? "blocks",
     isBig: method.clusterSize > blockSize,
+    inline,
+    fragment,
   };
 }
 
+/** How a file is compressed; undefined where it is stored as it is. */
+function methodOf({ path }: PlannedInode, { compression }: CompressOptions): CompressionMethod | undefined {
+  const chosen = compression.hints?.choose(path) ?? compression;
+  return chosen === "none" ? undefined : chosen;
+}
+
+/** Bytes that a file may give to the packed inode. */
+function fragmentSize(inode: PlannedInode, options: CompressOptions): number {
+  if (options.tails !== "fragments") return 0;
+  const method = methodOf(inode, options);
+  return method !== undefined && packsEnds(options.tails, method)
+    ? Math.min(contentSize(inode), method.clusterSize)
+    : 0;
+}
+
+interface PieceContext {
+  readonly extents: (Extent | undefined)[];
+  readonly sizes: ReadonlyMap<number, number>;
+  readonly candidates: ReadonlySet<number>;
+  /** Makes a fragment of a file that equals no other. */
+  takeWhole(file: number, size: number): void;
+}
+
 /** Cuts what has data of its own into pieces and these into reads; sets the extents of all other files. */
-function* pieceReads(
-  table: InodeTable,
-  extents: (Extent | undefined)[],
-  { blockSize, tails, order, compression }: CompressOptions,
-): Generator<PieceRead> {
-  const { hints } = compression;
+function* pieceReads(table: InodeTable, context: PieceContext, options: CompressOptions): Generator<PieceRead> {
+  const { extents, sizes, candidates, takeWhole } = context;
+  const { blockSize, tails, order } = options;
   for (const file of order) {
     const inode = table.inodes[file]!; // the order has indexes of the table
-    const { node, path } = inode;
-    if (node.type !== "file") continue;
-    const source = node.content;
-    const { size } = source;
+    if (inode.node.type !== "file") continue;
+    const { size } = inode.node.content;
+    const chosen = methodOf(inode, options);
     if (size === 0) extents[file] = { kind: "plain", startBlock: 0 };
-    else if (tails === "inline" && size < blockSize && fitsOneBlock(inode, size, blockSize))
+    else if (candidates.has(file) && size <= (chosen?.clusterSize ?? 0)) {
+      if (sizes.get(size) === 1) takeWhole(file, size);
+      else yield* cutFile({ file, inode, method: undefined, isFragment: true });
+    } else if (tails !== "blocks" && size < blockSize && fitsOneBlock(inode, size, blockSize))
       extents[file] = { kind: "inline", startBlock: 0, tailSize: size };
-    else {
-      // No cluster is less than a block.
-      const chosen = size > blockSize ? (hints?.choose(path) ?? compression) : "none";
-      const method = chosen === "none" ? undefined : chosen;
-      for (let start = 0; start < size; start += ENCODE_CAPACITY) {
-        const pieceSize = Math.min(ENCODE_CAPACITY, size - start);
-        const isLast = start + pieceSize === size;
-        const piece = { file, size: pieceSize, isFirst: start === 0, isLast, method };
-        for (let at = 0; at < pieceSize; at += READ_SIZE) {
-          const length = Math.min(READ_SIZE, pieceSize - at);
-          yield { source, path, offset: start + at, length, isLast: isLast && at + length === pieceSize, piece, at };
-        }
-      }
+    // No cluster is less than a block.
+    else yield* cutFile({ file, inode, method: size > blockSize ? chosen : undefined, isFragment: false });
+  }
+}
+
+function* cutFile({
+  file,
+  inode,
+  method,
+  isFragment,
+}: Pick<FilePiece, "file" | "method" | "isFragment"> & { readonly inode: PlannedInode }): Generator<PieceRead> {
+  const { node, path } = inode;
+  if (node.type !== "file") return;
+  const source = node.content;
+  const { size } = source;
+  for (let start = 0; start < size; start += ENCODE_CAPACITY) {
+    const pieceSize = Math.min(ENCODE_CAPACITY, size - start);
+    const isLast = start + pieceSize === size;
+    const piece = { file, size: pieceSize, isFirst: start === 0, isLast, method, isFragment };
+    for (let at = 0; at < pieceSize; at += READ_SIZE) {
+      const length = Math.min(READ_SIZE, pieceSize - at);
+      yield { source, path, offset: start + at, length, isLast: isLast && at + length === pieceSize, piece, at };
     }
   }
 }

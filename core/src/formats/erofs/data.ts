@@ -23,11 +23,18 @@ export type Extent =
 /** By index of the inode table; undefined for all but regular files. */
 export type Extents = readonly (Extent | undefined)[];
 
+/**
+ * `blocks`: the end of a file has its own block. `inline`: it stands behind the inode, where one block has room for both;
+ * of compressed files with `ztailpacking` too, where the last cluster is small enough. `fragments`: ends of compressed files
+ * and small files as a whole that have no more content than a cluster has bytes are one content, which is compressed again: the packed
+ * inode's; the rest is as with `ztailpacking`.
+ */
+export type Tails = "blocks" | "inline" | "ztailpacking" | "fragments";
+
 export interface StoreOptions {
   /** Bytes. */
   readonly blockSize: number;
-  /** `blocks`: a tail has its own block. `inline`: behind the inode, where one block has room for both. */
-  readonly tails: "blocks" | "inline";
+  readonly tails: Tails;
   /** Indexes of all regular files, in the order of their data: see {@link dataOrder}. */
   readonly order: readonly number[];
   readonly signal?: AbortSignal | undefined;
@@ -110,7 +117,7 @@ function placeData(table: InodeTable, firstBlock: number, { blockSize, tails, or
     if (inode.node.type !== "file") continue;
     const { size } = inode.node.content;
     const tailSize = size % blockSize;
-    const isInline = tails === "inline" && tailSize > 0 && fitsOneBlock(inode, tailSize, blockSize);
+    const isInline = tails !== "blocks" && tailSize > 0 && fitsOneBlock(inode, tailSize, blockSize);
     const blocks = isInline ? Math.floor(size / blockSize) : Math.ceil(size / blockSize);
     const startBlock = blocks === 0 ? 0 : block;
     extents[i] = isInline ? { kind: "inline", startBlock, tailSize } : { kind: "plain", startBlock };

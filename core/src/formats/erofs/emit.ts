@@ -47,7 +47,8 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
     if (place.compressed !== undefined)
       await writer.append(encodeMap(place.compressed, inode.headSize, place.size, blockSize));
     if (place.chunked !== undefined) await writer.append(encodeChunkTable(place.chunked));
-    if (place.inlineSize === 0) continue;
+    if (place.compressed?.inline !== undefined) await writer.append(place.compressed.inline);
+    if (place.inlineSize === 0 || place.compressed !== undefined) continue;
     if (inode.node.type === "file") {
       const tail = await tails.next();
       if (tail.done) throw new RangeError("fewer tails than planned"); // tailReads and this loop agree
@@ -76,9 +77,9 @@ export async function emitMetadata(plan: MetadataPlan, writer: BlockWriter, opti
 
 function* tailReads({ table, places, order }: MetadataPlan): Generator<PlannedRead> {
   for (const i of order) {
-    const { inlineSize, size } = places[i]!; // the order has indexes of places
+    const { inlineSize, size, compressed } = places[i]!; // the order has indexes of places
     const { node, path } = table.inodes[i]!; // same length
-    if (node.type === "file" && inlineSize > 0)
+    if (node.type === "file" && inlineSize > 0 && compressed === undefined)
       yield { source: node.content, path, offset: size - inlineSize, length: inlineSize, isLast: true };
   }
 }
@@ -136,13 +137,23 @@ export interface SuperblockOptions {
   readonly features?: CompressionFeatures | undefined;
 }
 
+/** Incompatible features of layouts that are there. */
+function layoutFeatures({ places, packed }: MetadataPlan): number {
+  let bits = packed === undefined ? 0 : INCOMPAT.fragments;
+  for (const { chunked, compressed } of places) {
+    if (chunked !== undefined) bits |= INCOMPAT.chunks;
+    if (compressed?.inline !== undefined) bits |= INCOMPAT.inlineClusters;
+  }
+  return bits;
+}
+
 /** The 128 bytes, without a checksum, and the configurations of algorithms that follow them. */
 export function encodeSuperblock(
   plan: MetadataPlan,
   { uuid, volumeName, features = NO_COMPRESSION }: SuperblockOptions,
 ): Uint8Array {
   const none = new Uint8Array(0);
-  const chunks = plan.places.some(({ chunked }) => chunked !== undefined) ? INCOMPAT.chunks : 0;
+  const { packed } = plan;
   const has48Bits = (features.incompat & INCOMPAT.bits48) !== 0;
   const rootNid = plan.places[0]!.nid; // the root is always there
   const superblock = RawSuperblock.encode({
@@ -160,14 +171,14 @@ export function encodeSuperblock(
     xattrBlock: plan.xattrBlock,
     uuid,
     volumeName,
-    featureIncompat: features.incompat | chunks,
+    featureIncompat: features.incompat | layoutFeatures(plan),
     compression: features.compression,
     extraDevices: 0,
     deviceTableSlot: 0,
     dirBlockBits: 0,
     xattrPrefixCount: 0,
     xattrPrefixStart: 0,
-    packedNid: 0n,
+    packedNid: packed === undefined ? 0n : BigInt(plan.places[packed]!.nid), // an index of places
     xattrFilter: 0,
     isharePrefixId: 0,
     reserved: none,

@@ -43,8 +43,10 @@ export function fillingPlacer(start: number, blockSize: number): Placer {
   const rooms: number[][] = Array.from({ length: blockSize / INODE_SLOT_SIZE }, () => []); // starts, by slots
   let end = start;
   const leave = (from: number, to: number): void => {
-    const slots = (to - from) / INODE_SLOT_SIZE;
-    if (slots > 0) rooms[slots]!.push(from); // less than a block
+    const boundary = Math.floor(from / blockSize) * blockSize + blockSize;
+    if (to > boundary) leave(boundary, to);
+    const slots = (Math.min(to, boundary) - from) / INODE_SLOT_SIZE;
+    if (slots > 0) rooms[slots]?.push(from); // no unit begins with a whole block before it
   };
   return {
     place(unit) {

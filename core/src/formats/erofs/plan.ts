@@ -29,6 +29,8 @@ export interface MetadataPlan {
   readonly table: InodeTable;
   /** Bytes. */
   readonly blockSize: number;
+  /** Index of the packed inode, where there is one. */
+  readonly packed: number | undefined;
   /** Block where the inode slots start. */
   readonly metaBlock: number;
   /** By index of the inode table. */
@@ -55,6 +57,8 @@ export interface PlanOptions {
   readonly blockSize: number;
   /** Whether inodes fill what is left at the ends of blocks, out of canonical order. */
   readonly fillsBlocks?: boolean | undefined;
+  /** Index of the packed inode. */
+  readonly packed?: number | undefined;
 }
 
 /**
@@ -64,7 +68,7 @@ export interface PlanOptions {
 export function planMetadata(
   table: InodeTable,
   extents: Extents,
-  { metaBlock, blockSize, fillsBlocks = false }: PlanOptions,
+  { metaBlock, blockSize, fillsBlocks = false, packed }: PlanOptions,
 ): MetadataPlan {
   const shapes = table.inodes.map((inode, i) => shapeOf(inode, extents[i], blockSize));
   const slots: number[] = [];
@@ -99,7 +103,7 @@ export function planMetadata(
       actual: blockCount,
     });
   const order = [...slots.keys()].sort((a, b) => slots[a]! - slots[b]!); // indexes of slots
-  return { table, blockSize, metaBlock, places, order, outOfLine, xattrBlock, blockCount };
+  return { table, packed, blockSize, metaBlock, places, order, outOfLine, xattrBlock, blockCount };
 }
 
 interface Shape {
@@ -133,7 +137,9 @@ function shapeOf(inode: PlannedInode, extent: Extents[number], blockSize: number
     const { startBlock } = extent;
     if (extent.kind === "plain") return { ...file, startBlock };
     if (extent.kind === "inline") return { ...file, startBlock, inlineSize: extent.tailSize };
-    return { ...file, startBlock, compressed: extent, mapSize: mapSize(extent, inode.headSize, size, blockSize) };
+    const inlineSize = extent.inline?.length ?? 0;
+    const map = mapSize(extent, inode.headSize, size, blockSize);
+    return { ...file, startBlock, inlineSize, compressed: extent, mapSize: map };
   }
   if (node.type === "symlink") {
     const size = node.target.length;

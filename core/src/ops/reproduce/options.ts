@@ -71,7 +71,7 @@ function commonOptions(release: Release, read: OptionReader) {
     imageId,
     imageVersion,
     clamp: read.time("timestamp"),
-    tails: read.choice("tails", ["blocks", "inline"]),
+    tails: read.choice("tails", ["blocks", "inline", "ztailpacking", "fragments"]),
     ...(options["compress"] === undefined ? {} : compressionOptions(options, read)),
     ...(options["chunksize"] === undefined ? {} : { chunksize: read.size("chunksize"), targetKernel: "any" }),
     ...(options["dataFirst"] === undefined ? {} : { dataFirst: read.texts("dataFirst") }),

@@ -35,11 +35,17 @@ test("what a release records, and what a kernel lacks", async () => {
   assert.deepEqual(recordForm(await chosen(options)), options);
   assert.deepEqual(recordForm(await chooseForm(options, 4096, async () => undefined)), options);
   await assert.rejects(chosen({ chunksize: 4096 }, "5.14"), { code: "kernel-lacks" });
+  await assert.rejects(chosen({ tails: "ztailpacking", compress: "lz4" }, "5.16"), { code: "kernel-lacks" });
+  await assert.rejects(chosen({ tails: "fragments", compress: "lz4" }, "6.0"), { code: "kernel-lacks" });
+  const packed = recordForm(await chosen({ tails: "fragments", compress: "zstd" }, "6.18"));
+  assert.deepEqual(packed, { tails: "fragments", compress: "zstd,3", cluster: 65536 }); // not in bytes
 });
 
 test("what makes no sense is refused before anything is read", () => {
   for (const [options, code] of [
     [{ chunksize: 65536, compress: "lz4" }, "bad-layout"],
+    [{ tails: "fragments" }, "bad-layout"],
+    [{ tails: "ztailpacking", compressHints: ["a none"] }, "bad-layout"],
     [{ chunksize: 2048 }, "bad-layout"],
     [{ chunksize: 12288 }, "bad-layout"],
     [{ chunksize: 2 ** 21 }, "bad-layout"],

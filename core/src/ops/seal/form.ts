@@ -1,6 +1,6 @@
 /** How a root is laid out and compressed: what users say and releases record, chosen by the kernel that is to read it. */
 import { PolicyError } from "../../errors/index.ts";
-import { MAX_CHUNK_SIZE } from "../../formats/erofs/index.ts";
+import { MAX_CHUNK_SIZE, type Tails } from "../../formats/erofs/index.ts";
 import { type Directory, type Glob, getNode, type Node, parseGlob, walkTree } from "../../tree/index.ts";
 import type { Release } from "../release/release.ts";
 import {
@@ -13,10 +13,13 @@ import {
 import { MAX_LINE_SIZE } from "./hints.ts";
 import { type KernelNeed, lackOf, type TargetKernel } from "./target-kernel.ts";
 
-export type Tails = "blocks" | "inline";
+export type { Tails };
 
 export interface FormOptions extends CompressionOptions {
-  /** Ends of files: in blocks of their own, which keeps updates small, or beside the inode, which keeps the root small. */
+  /**
+   * Ends of files: in blocks of their own, which keeps updates small; or beside the inode, which keeps the root small; of
+   * compressed files beside the inode too (`ztailpacking`) or compressed together (`fragments`).
+   */
   readonly tails: Tails;
   /** Bytes: a power of two. Files are cut into chunks of it: zeros take no blocks, equal chunks are stored once. */
   readonly chunksize?: number | undefined;
@@ -32,6 +35,12 @@ export interface RootForm {
 }
 
 const CHUNKS: KernelNeed = { since: [5, 15] };
+const ENDS: Readonly<Record<Tails, KernelNeed | undefined>> = {
+  blocks: undefined,
+  inline: undefined,
+  ztailpacking: { since: [5, 17], option: "CONFIG_EROFS_FS_ZIP" },
+  fragments: { since: [6, 1], option: "CONFIG_EROFS_FS_ZIP" },
+};
 /** A release records them, and each with a wildcard is compared with each path. */
 const MAX_FIRST = { all: 10_000, wildcards: 1000 } as const;
 
@@ -50,7 +59,9 @@ function parseFirst(lines: readonly string[]): readonly Glob[] {
 export function checkForm(options: FormOptions, blockSize: number): void {
   const isPlain = storesPlain(options, blockSize);
   parseFirst(options.dataFirst ?? []);
-  const { chunksize } = options;
+  const { chunksize, tails } = options;
+  if (isPlain && ENDS[tails] !== undefined)
+    throw new PolicyError("bad-layout", `${tails} says nothing where nothing is compressed`);
   if (chunksize === undefined) return;
   if (!isPlain) throw new PolicyError("bad-layout", "what is cut into chunks is not compressed");
   if (chunksize < blockSize || chunksize > MAX_CHUNK_SIZE || !Number.isInteger(Math.log2(chunksize)))
@@ -80,7 +91,11 @@ export async function chooseForm(
 ): Promise<RootForm> {
   checkForm(options, blockSize);
   const { tails, chunksize, dataFirst = [] } = options;
-  const compression = await chooseCompression(options, blockSize, kernel);
+  const end = ENDS[tails];
+  // Packed bytes have no place for ends elsewhere.
+  const packing = end === undefined ? options.packing : "blocks";
+  const compression = await chooseCompression({ ...options, packing }, blockSize, kernel);
+  if (end !== undefined && compression !== undefined) assertRead(await kernel(), end, `tails ${tails}`);
   if (chunksize !== undefined) assertRead(await kernel(), CHUNKS, "files in chunks");
   return { tails, compression, chunkSize: chunksize, dataFirst: parseFirst(dataFirst) };
 }
