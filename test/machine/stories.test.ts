@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  auto,
   machineStatus,
   readHistory,
   rollback,
@@ -208,6 +209,26 @@ test("a clock in 1970 does not make an old state fresh, nor one in 2100 the mach
   assert.equal((await run(one, { mode: "check" })).result, "stale");
   one.machine.time = time;
   assert.equal((await run(one)).result, "staged");
+});
+
+test("what a clock in 2100 has written down keeps a machine from nothing once the time is right again", async () => {
+  const one = await fleet(
+    '[source]\nreference = "registry.example/os:latest"\n[trust]\nunsigned = "accept"\n[check]\njitter = "0s"\n',
+  );
+  const { machine, repository, environment } = one;
+  const { time } = machine;
+  await one.release("2");
+  const point = (version: string) => repository.tagged.set("latest", repository.tagged.get(version)!);
+  point("1");
+  machine.time = Date.parse("2100-01-01T00:00:00Z");
+  assert.equal((await auto(machine, environment)).upgrade?.result, "current");
+  machine.time = time;
+  assert.equal((await machineStatus(machine)).ashlar.freshness.age, null);
+  point("2");
+  machine.time += DAY / 24;
+  assert.equal((await auto(machine, environment)).upgrade?.result, "staged", "it looks, though it did so in 2100");
+  assert.equal((await machineStatus(machine)).ashlar.freshness.age, 0);
+  assert.equal(await reboot(machine), "2");
 });
 
 test("an older state of the channel is refused, and said in the status", async () => {

@@ -7,7 +7,10 @@ import { checkEsp, mendEsp } from "../../ops/update/index.ts";
 import { readFailure, writeFailure } from "../errors.ts";
 import { handleSource, sizeOf, writeAll } from "../files.ts";
 
-export type EspHealth = Pick<OpenedEspFiles, "mended" | "unmended" | "damaged">;
+export interface EspHealth extends Pick<OpenedEspFiles, "mended" | "unmended" | "damaged"> {
+  /** Clusters that belong to nothing, as of a UKI that was being written: room that is missing. */
+  readonly lost: number;
+}
 
 /** Through the node of the partition: what a mounted file system has not written yet is in its cache. */
 async function mediumOf(handle: FileHandle, path: string): Promise<FatMedium> {
@@ -29,8 +32,8 @@ export async function checkVolume(path: string): Promise<EspHealth> {
     throw readFailure(path, error);
   });
   try {
-    const { removed, damaged } = await checkEsp(await mediumOf(handle, path));
-    return { mended: [], unmended: removed, damaged };
+    const { removed, freed, damaged } = await checkEsp(await mediumOf(handle, path));
+    return { mended: [], unmended: removed, damaged, lost: freed };
   } finally {
     await handle.close();
   }
@@ -51,7 +54,7 @@ export async function mendVolume(path: string): Promise<EspHealth> {
   try {
     const { removed, freed, damaged } = await mendEsp(await mediumOf(handle, path));
     const clusters = freed === 0 ? [] : [freed === 1 ? "1 cluster was freed" : `${freed} clusters were freed`];
-    return { mended: [...removed.map((name) => `${name} is gone`), ...clusters], unmended: [], damaged };
+    return { mended: [...removed.map((name) => `${name} is gone`), ...clusters], unmended: [], damaged, lost: 0 };
   } finally {
     await handle.close();
   }

@@ -23,7 +23,7 @@ export interface OpenedEsp extends OpenedEspFiles {
 const AUTOMOUNTS = ["/efi", "/boot", "/boot/efi"];
 const OWN_PLACES = "/run/ashlar/esp";
 /** Where nothing was looked at. */
-const NO_DAMAGE: EspHealth = { mended: [], unmended: [], damaged: [] };
+const NO_DAMAGE: EspHealth = { mended: [], unmended: [], damaged: [], lost: 0 };
 /** Milliseconds that mount and umount may take. */
 const MOUNT_LIMIT = 60_000;
 
@@ -84,14 +84,15 @@ export async function openEsp(
   if (mend) await removeOldPlaces();
   let mount = await findMount(numbers);
   let health: EspHealth | undefined = mend && mount === undefined ? undefined : await checkVolume(partition);
-  if (mend && mount !== undefined && health !== undefined && health.unmended.length > 0 && (await unmountIdle(mount)))
-    mount = undefined;
+  const isSound = health === undefined || health.unmended.length + health.lost === 0;
+  if (mend && mount !== undefined && !isSound && (await unmountIdle(mount))) mount = undefined;
   if (mend && mount === undefined) health = await mendVolume(partition);
   if (mount === undefined) {
     await wakeAutomounts();
     mount = await findMount(numbers);
   }
-  const state = (options: readonly string[]) => ({ ...NO_DAMAGE, ...health, readOnly: !options.includes("rw") });
+  const { lost: _, ...found } = health ?? NO_DAMAGE;
+  const state = (options: readonly string[]) => ({ ...found, readOnly: !options.includes("rw") });
   if (mount !== undefined) return espAt(mount.place, state(mount.options), async () => {});
   const place = join(OWN_PLACES, String(process.pid)); // of two runs each has its own, which nobody takes from it
   try {
@@ -115,7 +116,7 @@ export async function openEsp(
 /** The volume that is mounted at `place`. @param release called when it is closed */
 export async function espAt(
   place: string,
-  state: Pick<OpenedEspFiles, "readOnly"> & EspHealth,
+  state: Pick<OpenedEspFiles, "readOnly" | "mended" | "unmended" | "damaged">,
   release: () => Promise<void>,
 ): Promise<OpenedEsp> {
   // Kept open, so that an automount does not go away meanwhile.

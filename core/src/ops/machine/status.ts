@@ -227,7 +227,10 @@ export function describeStatus(found: StatusFacts): Status {
       freshness: {
         lastFresh: record.lastFresh ?? null,
         age:
-          record.lastFresh === undefined ? null : Math.max(0, Math.floor((now - Date.parse(record.lastFresh)) / 1000)),
+          // One that is still to come was written by a clock that was wrong.
+          record.lastFresh === undefined || Date.parse(record.lastFresh) > now
+            ? null
+            : Math.floor((now - Date.parse(record.lastFresh)) / 1000),
       },
       underway: (found.isBusy ? underway : undefined) ?? null,
       lastCheck: record.lastCheck ?? null,
