@@ -115,7 +115,7 @@ function changing(
   make: (current: ChannelState, time: EditTime, session: Session, open: Open) => Draft | Promise<Draft>,
 ): Promise<void> {
   return inSession(flags, (session) =>
-    withPlaces(flags, async (open) => {
+    withPlaces(flags, session, async (open) => {
       const signers = await keyReader(flags, session).signers();
       const place = await open(channel);
       assertTag(place);
@@ -144,7 +144,7 @@ function assertEnough(flag: string, keys: readonly ChannelKey[], threshold: numb
 
 export function runInit(flags: InitFlags, channel: string): Promise<void> {
   return inSession(flags, (session) =>
-    withPlaces(flags, async (open) => {
+    withPlaces(flags, session, async (open) => {
       const keys = keyReader(flags, session);
       const root = await keys.readAll(flags.rootKey);
       const targets = await keys.readAll(flags.targetsKey);
@@ -231,7 +231,7 @@ export function runRotate(flags: RotateFlags, channel: string): Promise<void> {
 
 export function runPublish(flags: PublishFlags, channel: string, path: string): Promise<void> {
   return inSession(flags, (session) =>
-    withPlaces(flags, async (open) => {
+    withPlaces(flags, session, async (open) => {
       const signers = await keyReader(flags, session).signers();
       const draft = await readDraft(path);
       const place = await open(channel);

@@ -3,7 +3,6 @@ import { PolicyError, SourceError } from "@ashlar/core/errors";
 import type { Repository, Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
 import { nodeHashes, openFile } from "@ashlar/core/node";
-import { type OpenedLocation, openLocation, openRegistries } from "@ashlar/core/node/registry";
 import { tufVerifier } from "@ashlar/core/node/tuf";
 import {
   authenticate,
@@ -25,8 +24,8 @@ import { parseReference } from "@ashlar/core/ops/image";
 import { readAll } from "@ashlar/core/source";
 import type { RegistryFlags } from "../../commands/flags.ts";
 import { withOutputFile } from "../outputs.ts";
-import { registryOptions } from "../registries.ts";
 import type { Session } from "../session.ts";
+import { hostRepositories } from "../stored-releases.ts";
 
 export interface Place {
   readonly repository: Repository;
@@ -38,20 +37,21 @@ export interface Place {
 /** Opens repositories for as long as `work` takes: of registries, and layouts on disk. */
 export async function withPlaces<T>(
   flags: RegistryFlags,
+  session: Session,
   work: (open: (text: string) => Promise<Place>) => Promise<T>,
 ): Promise<T> {
-  const registries = openRegistries(registryOptions(flags));
-  const opened: OpenedLocation[] = [];
+  const repositories = hostRepositories(flags, session.signal);
+  const opened: Repository[] = [];
   try {
     return await work(async (text) => {
-      const { tag, digest, ...where } = parseReference(text);
-      const location = await openLocation({ ...where, tag, digest }, registries, { write: false });
-      opened.push(location);
-      return { repository: location.repository, selector: { tag, digest }, tag: tag ?? "latest" };
+      const reference = parseReference(text);
+      const repository = await repositories.open(reference);
+      opened.push(repository);
+      const { tag, digest } = reference;
+      return { repository, selector: { tag, digest }, tag: tag ?? "latest" };
     });
   } finally {
-    for (const location of opened.reverse()) await location.close();
-    registries.close();
+    for (const repository of opened.reverse()) await repository.close();
   }
 }
 

@@ -10,7 +10,7 @@ import { environmentAt, readPin, readState, readVerified, withPlaces, writeBytes
 
 export function runShow(flags: ShowFlags, channel: string): Promise<void> {
   return inSession(flags, (session) =>
-    withPlaces(flags, async (open) => {
+    withPlaces(flags, session, async (open) => {
       const verified = await readVerified(await open(channel), flags, session);
       if (flags.saveRoot !== undefined) await writeBytes(flags.saveRoot, lastRoot(verified.channel).bytes, false);
       printChannel(session, flags, channel, verified);
@@ -22,7 +22,7 @@ const EXIT_OF = { current: EXIT.ok, newer: EXIT.newer, stale: EXIT.stale } as co
 
 export function runCheck(flags: CheckFlags, channel: string): Promise<void> {
   return inSession(flags, (session) =>
-    withPlaces(flags, async (open) => {
+    withPlaces(flags, session, async (open) => {
       const state = flags.state === undefined ? undefined : await readState(flags.state);
       const pins = flags.root === undefined ? [] : [await readPin(flags.root)];
       const { repository, selector } = await open(channel);
