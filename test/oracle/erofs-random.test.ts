@@ -29,7 +29,7 @@ import { requireOracle } from "../support/oracle.ts";
 const isLong = process.env["ASHLAR_LONG"] === "true";
 const SEED = process.env["ASHLAR_SEED"] ?? "1";
 /** Trees for each of our sets, read by us and by the kernel; trees for each set of mkfs.erofs. */
-const TREES = isLong ? 100 : 8;
+const TREES = Number(process.env["ASHLAR_RUNS"] ?? (isLong ? 100 : 8));
 const MKFS_TREES = isLong ? 60 : 8;
 /** Trees of one image. */
 const GROUP = 30;
@@ -74,14 +74,17 @@ for (const [index, set] of WRITER_SETS.entries()) {
   test(`random trees, written by us and read by the kernel: ${shown}`, async (t) => {
     const tools = requireMount(t);
     if (tools === undefined) return;
-    const path = join(await folder(t), "image");
+    const work = await folder(t);
     for (let from = 0; from < TREES; from += GROUP) {
+      // A file of its own: a loop device that is going away may still hold what stood in one that was mounted before.
+      const path = join(work, `image-${from}`);
       const root = groupOf(`${SEED} kernel ${index}`, from, Math.min(from + GROUP, TREES));
       await writeImage(root, path, writerOptions(set, encoder));
       const fsck = requireOracle(t, "fsck.erofs", { from: "tools" });
       await fsck?.ok(["--extract", path]); // decodes all data, writes nothing
       const seen = await withMount(tools, path, (at) => seenByKernel(tools.python, at));
       assertSame(seen, await expected(root), shown); // the path begins with the tree's seed
+      await rm(path);
     }
     t.diagnostic(`${TREES} trees`);
   });
@@ -121,18 +124,19 @@ test("random trees, written by mkfs.erofs and read by us and by the kernel", asy
   const mkfs = requireOracle(t, "mkfs.erofs", { from: "tools" });
   if (tools === undefined || mkfs === undefined) return;
   const work = await folder(t);
-  const [ours, theirs] = [join(work, "ours"), join(work, "theirs")];
   for (let from = 0; from < MKFS_TREES; from += GROUP) {
     const root = groupOf(`${SEED} mkfs`, from, Math.min(from + GROUP, MKFS_TREES), 250);
+    const ours = join(work, `ours-${from}`);
     await writeImage(root, ours, {});
     await withMount(tools, ours, async (input) => {
-      for (const options of MKFS_SETS) {
-        await rm(theirs, { force: true });
+      for (const [index, options] of MKFS_SETS.entries()) {
+        const theirs = join(work, `theirs-${from}-${index}`);
         await mkfs.ok(["-d1", ...options.split(" ").filter((option) => option !== ""), theirs, input]);
         await using source = await fileSource(theirs);
         const read = await readTree(await openErofs(source, { decompressor }));
         const seen = await withMount(tools, theirs, (at) => seenByKernel(tools.python, at));
         assertSame(seen, await expected(read), `mkfs.erofs ${options}`);
+        await rm(theirs);
       }
     });
   }

@@ -3,6 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { alignUp, copyFields, crc32cRegister, encodeUtf8 } from "../../../core/src/bytes/index.ts";
+import { inlineClusterEncoder } from "../../../core/src/codecs/index.ts";
+import { isAshlarError } from "../../../core/src/errors/index.ts";
 import {
   checksummedSize,
   FORMAT_EXTENDED,
@@ -25,6 +27,9 @@ import {
 } from "../../../core/src/formats/erofs/format-compressed.ts";
 import {
   checkErofs,
+  dumpInodes,
+  dumpSpace,
+  dumpSuperblock,
   type ErofsInode,
   openErofs,
   readTree,
@@ -33,6 +38,7 @@ import {
 } from "../../../core/src/formats/erofs/index.ts";
 import { chunkTableStart } from "../../../core/src/formats/erofs/map-flat.ts";
 import { mapHeaderStart } from "../../../core/src/formats/erofs/map-header.ts";
+import { loadFrameMaker } from "../../../core/src/node/zstd-wasm.ts";
 import { compareTrees, surveyTree } from "../../../core/src/ops/diff/compare.ts";
 import { bytesSource, memorySink } from "../../../core/src/source/index.ts";
 import {
@@ -43,7 +49,8 @@ import {
   regularFile,
   symlink,
 } from "../../../core/src/tree/index.ts";
-import type { Placement } from "../../support/mutate.ts";
+import { WRITER_SETS, writerOptions } from "../../support/erofs-writers.ts";
+import { type Placement, seededRandom } from "../../support/mutate.ts";
 import type { Parser } from "../harness.ts";
 import { at, b, binary, every, file, readFiles, type Seed, shape, treeOf } from "./common.ts";
 
@@ -161,17 +168,119 @@ async function deepErofs(depth: number, nameSize: number): Promise<Uint8Array> {
   return erofsImage(tree, 4096, "inline");
 }
 
-/** Reads an image as far as anybody would. */
-async function readImage(bytes: Uint8Array): Promise<number> {
+/** What {@link WRITER_SETS} writes. */
+async function ownSeeds(): Promise<Seed[]> {
+  const words = new Uint8Array(150_000).map((_, i) => 97 + (((i * i) >> 7) % 13));
+  const tree = treeOf({
+    "etc/motd": words.subarray(0, 9000),
+    "usr/bin/tool": words,
+    "usr/noise": seededRandom("noise").bytes(20_000),
+    "usr/zeros": new Uint8Array(70_000),
+    "usr/link": symlink(attributes(0o777), b("../etc/motd")),
+  });
+  const seeds: Seed[] = [];
+  for (const set of WRITER_SETS) {
+    if (set.compression === undefined && set.chunkSize === undefined) continue;
+    const sink = memorySink();
+    const { size } = await writeErofs(tree, sink, writerOptions(set, inlineClusterEncoder(loadFrameMaker)));
+    sink.setSize(size);
+    const seed = await erofsSeed(sink.bytes());
+    seeds.push({ ...seed, placements: [...seed.placements, ...(await mapPlacements(seed.bytes))] });
+  }
+  return seeds;
+}
+
+/** Small images in which every file claims what would take the machine: `change` says what an inode says then. */
+async function claiming(
+  files: number,
+  change: (
+    raw: ReturnType<typeof plainCompact>,
+    position: number,
+    image: Uint8Array,
+  ) => Partial<ReturnType<typeof plainCompact>>,
+): Promise<Uint8Array> {
+  const names = Array.from({ length: files }, (_, i) => [`f${i}`, `${i}`.padStart(70, "x")] as const);
+  const bytes = await erofsImage(treeOf(Object.fromEntries(names)), 4096, "inline");
+  const image = await openErofs(bytesSource(bytes.slice()));
+  for (const [name] of names) {
+    const inode = await image.lookup(name);
+    if (inode === undefined || inode.isExtended) throw new TypeError("a seed without compact inodes");
+    const raw = plainCompact(bytes, inode.position);
+    bytes.set(RawInodeCompact.encode({ ...raw, ...change(raw, inode.position, bytes) }), inode.position);
+  }
+  repairErofs(bytes);
+  return bytes;
+}
+
+const plainCompact = (bytes: Uint8Array, position: number) =>
+  copyFields(RawInodeCompact, RawInodeCompact.view(bytes, position));
+
+/** Bits 1 to 3 of an inode's format. */
+const FULL = 1;
+const CHUNKS = 4;
+
+async function* claims() {
+  const table = (position: number, image: Uint8Array) => Math.floor((image.length - position - 64) / 4);
+  yield shape(
+    "one chunk table for all files",
+    await claiming(2000, (_, position, image) => ({
+      format: CHUNKS << 1,
+      fileSize: Math.min(table(position, image) * 4096, 0xffffffff),
+      u: 0,
+    })),
+  );
+  yield shape(
+    "files of 4 GiB in one chunk each",
+    await claiming(500, () => ({ format: CHUNKS << 1, fileSize: 0xffffffff, u: 31 })),
+  );
+  yield shape(
+    "one index for all files",
+    await claiming(2000, (_, position, image) => ({
+      format: FULL << 1,
+      fileSize: Math.min(Math.floor((image.length - position) / 8) * 4096, 0xffffffff),
+      u: 0,
+    })),
+  );
+  yield shape("files of 4 GiB", await claiming(500, () => ({ format: 0, fileSize: 0xffffffff, u: 1 })));
+  yield shape("links of 4 GiB", await claiming(500, () => ({ format: 0, mode: 0o120777, fileSize: 0xffffffff, u: 1 })));
+  yield shape(
+    "directories of 4 GiB",
+    await claiming(500, () => ({ format: 0, mode: 0o40755, fileSize: 0xffffffff, u: 0 })),
+  );
+  yield shape(
+    "directories over the image",
+    await claiming(500, (_, _position, image) => ({ format: 0, mode: 0o40755, fileSize: image.length, u: 0 })),
+  );
+  yield shape("xattrs past the image", await claiming(500, () => ({ xattrICount: 0xffff })));
+}
+
+/** Reads an image as far as anybody would, in every way, whatever the other ways say. */
+async function readImage(bytes: Uint8Array): Promise<void> {
   const source = bytesSource(bytes);
   await checkErofs(source);
   const image = await openErofs(source, { checksum: "ignore" });
-  const tree = await readTree(image);
-  await image.lookup("usr/bin/tool");
-  await readFiles(tree);
-  let differences = 0;
-  for await (const _ of compareTrees(surveyTree(tree, "a"), surveyTree(treeOf({}), "b"))) differences++;
-  return differences;
+  dumpSuperblock(image);
+  const ways: readonly (() => Promise<unknown>)[] = [
+    () => dumpSpace(image),
+    async () => {
+      for await (const _ of dumpInodes(image));
+    },
+    () => image.lookup("usr/bin/tool"),
+    async () => {
+      const tree = await readTree(image);
+      await readFiles(tree);
+      for await (const _ of compareTrees(surveyTree(tree, "a"), surveyTree(treeOf({}), "b")));
+    },
+  ];
+  const errors: unknown[] = [];
+  for (const way of ways)
+    try {
+      await way();
+    } catch (error) {
+      if (!isAshlarError(error)) throw error;
+      errors.push(error);
+    }
+  if (errors.length > 0) throw errors[0];
 }
 
 export const EROFS_PARSERS: readonly Parser[] = [
@@ -184,5 +293,6 @@ export const EROFS_PARSERS: readonly Parser[] = [
     },
     read: readImage,
   },
-  { name: "EROFS, compressed", mutants: binary(goldenSeeds), read: readImage },
+  { name: "EROFS, compressed", mutants: binary(goldenSeeds), shapes: claims, read: readImage },
+  { name: "EROFS, our own compressed", mutants: binary(ownSeeds), read: readImage },
 ];

@@ -104,7 +104,9 @@ export class IndexReader {
       const head = this.head(window, i);
       if (head.at <= offset) return head;
     }
-    throw new FormatError("bad-index", `no extent of ${this.where} begins before byte ${offset}`);
+    throw new FormatError("bad-index", `no extent of ${this.where} begins before byte ${offset}`, {
+      offset: this.map.start,
+    });
   }
 
   /** The first head behind entry `entry`; undefined where none is. Throws FormatError `cluster-too-large`. */

@@ -83,6 +83,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
   const { blockSize, blockCount } = superblock;
   if (blockCount * blockSize > source.size)
     throw new FormatError("truncated", `the image has ${blockCount} blocks, ${source.size} bytes are there`, {
+      offset: source.size,
       expected: blockCount * blockSize,
       actual: source.size,
     });

@@ -122,7 +122,9 @@ export function parseSuperblock(bytes: Uint8Array): Superblock {
       offset: SUPERBLOCK_OFFSET,
     });
   if (raw.blockBits < MIN_BLOCK_BITS || raw.blockBits > MAX_BLOCK_BITS)
-    throw new FormatError("bad-block-size", `block size 2^${raw.blockBits} is outside 512 B to 64 KiB`);
+    throw new FormatError("bad-block-size", `block size 2^${raw.blockBits} is outside 512 B to 64 KiB`, {
+      offset: SUPERBLOCK_OFFSET + RawSuperblock.fields.blockBits.offset,
+    });
   refuseFeatures(raw.featureIncompat);
   if (raw.dirBlockBits !== 0)
     throw new UnsupportedError("erofs-feature", `directory blocks of 2^${raw.dirBlockBits} blocks are not implemented`);
@@ -184,6 +186,7 @@ function algorithmsOf(bits: number, hasConfigs: boolean, isZeroPadded: boolean):
 function checkedDevices(count: number): number {
   if (count <= MAX_DEVICES) return count;
   throw new FormatError("too-many-devices", `the image says that it spreads over ${count} more devices`, {
+    offset: SUPERBLOCK_OFFSET + RawSuperblock.fields.extraDevices.offset,
     expected: MAX_DEVICES,
     actual: count,
   });
@@ -191,7 +194,9 @@ function checkedDevices(count: number): number {
 
 function metaboxNid(bytes: Uint8Array): number {
   if (bytes.length < RawSuperblock.size + RawSuperblockExtension.size)
-    throw new FormatError("truncated", "the superblock has no room for the metabox that it promises");
+    throw new FormatError("truncated", "the superblock has no room for the metabox that it promises", {
+      offset: SUPERBLOCK_OFFSET + RawSuperblock.fields.extensionSlots.offset,
+    });
   return plainNid(RawSuperblockExtension.view(bytes, RawSuperblock.size).metaboxNid, "the metabox");
 }
 

@@ -15,6 +15,7 @@ import {
   LONG_PREFIX_UNIT,
   RawDeviceSlot,
   RawLongPrefix,
+  RawSuperblock,
   RawXattrEntry,
   SUPERBLOCK_OFFSET,
   XATTR_UNIT,
@@ -132,7 +133,9 @@ class Surveyor implements Survey {
     // mkfs.erofs counts the image's own inodes too.
     if (promised !== this.inodeCount && promised !== this.inodeCount + specialCount)
       this.options.report(
-        warning("inode-count", `the image has ${this.inodeCount} inodes, the superblock says ${promised}`),
+        warning("inode-count", `the image has ${this.inodeCount} inodes, the superblock says ${promised}`, {
+          offset: SUPERBLOCK_OFFSET + RawSuperblock.fields.inodeCount.offset,
+        }),
       );
     for (const id of this.sharedIds) await this.guard(`shared xattr ${id}`, () => this.claimShared(id));
   }
