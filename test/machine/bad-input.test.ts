@@ -2,6 +2,7 @@
 // killed. Each leaves a clear state, boots what it booted, and the next run heals it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { statusLines } from "../../cli/src/output/machine.ts";
 import { encodeUtf8 } from "../../core/src/bytes/index.ts";
 import { isAshlarError, SinkError, SourceError } from "../../core/src/errors/index.ts";
 import { parseBootSector } from "../../core/src/formats/fat/header.ts";
@@ -226,8 +227,10 @@ test("while a run goes on, the status says what it does, and not that it was int
   await one.release("2");
   const seen: unknown[] = [];
   const onStep = async (): Promise<void> => {
-    const { underway, lastResult } = (await machineStatus(one.machine)).ashlar;
+    const status = await machineStatus(one.machine);
+    const { underway, lastResult } = status.ashlar;
     seen.push([underway?.verb, underway?.step, underway?.imageVersion, lastResult]);
+    assert.match(statusLines(status).join("\n"), /^now +upgrade: .*, release 2, since 20/m);
   };
   await run(one, { onStep });
   const steps = ["preflight", "invalidate", "blocks", "tree", "read-back", "label", "entry"];
