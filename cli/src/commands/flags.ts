@@ -212,7 +212,8 @@ export const inputFlags = {
   },
   verify: {
     kind: "boolean",
-    brief: "Read the root back and compare it with the input before anything is published (default: if compressed)",
+    brief:
+      "Read the root back and compare it with the input before anything is published (default: if compressed or in chunks)",
     optional: true,
   },
   selinux: {

@@ -145,6 +145,16 @@ test("a name filter that denies what is there", async () => {
     if (findings.length > 0) assert.deepEqual(findings, [["xattr-filter", "/x"]]);
   }
   assert.deepEqual(denying, [filterBit(name("user.x"))]);
+  // The reader of one xattr goes by the filter too, and by nothing else where it says nothing.
+  for (const bit of [filterBit(name("user.x")) ?? 0, ((filterBit(name("user.x")) ?? 0) + 1) % 32]) {
+    new DataView(bytes.buffer).setUint32(position + inodeSize, 2 ** bit, true);
+    const opened = await openErofs(bytesSource(bytes));
+    const inode = await inodeAt(opened, "x");
+    const value = await opened.xattr(inode, name("user.x"));
+    assert.deepEqual(value, bit === denying[0] ? undefined : (await opened.xattrs(inode)).get(name("user.x")));
+    assert.equal(await opened.xattr(inode, name("user.other")), undefined);
+    assert.equal(await opened.xattr(await inodeAt(opened, ""), name("user.x")), undefined);
+  }
 });
 
 test("extents without number over one table end in a finding, soon", async () => {

@@ -7,6 +7,7 @@ import { COMPAT, RawXattrEntry, RawXattrHeader, RawXattrId, XATTR_UNIT } from ".
 import type { ErofsInode } from "./inode.ts";
 import { showNid } from "./superblock.ts";
 import type { Volume } from "./volume.ts";
+import { filterBit } from "./xattr-filter.ts";
 import { type LongPrefix, prefixOf, readLongPrefixes, type XattrPrefixes } from "./xattr-prefixes.ts";
 
 type Xattr = readonly [name: ByteString, value: Uint8Array];
@@ -112,6 +113,30 @@ export async function readXattrs(reader: XattrReader, inode: ErofsInode): Promis
     add(xattr);
   }
   return xattrs;
+}
+
+/**
+ * The value of one xattr; undefined where it is not there. Where the image has name filters, most names that are not there cost
+ * reading the filter alone. Throws as {@link readXattrs}.
+ */
+export async function readXattr(
+  reader: XattrReader,
+  inode: ErofsInode,
+  name: ByteString,
+): Promise<Uint8Array | undefined> {
+  if (inode.xattrSize === 0 || (await deniesXattr(reader.volume, inode, name))) return undefined;
+  return (await readXattrs(reader, inode)).get(name);
+}
+
+/** Whether the inode's filter says that the name is not there. */
+async function deniesXattr(volume: Volume, inode: ErofsInode, name: ByteString): Promise<boolean> {
+  const bit = filterBit(name);
+  if (!volume.superblock.hasXattrFilter || bit === undefined) return false;
+  const metadata = volume.metadataOf(inode);
+  const start = inode.position + inode.inodeSize;
+  if (start + RawXattrHeader.size > metadata.size) return false; // readXattrs says it better
+  const { nameFilter } = RawXattrHeader.view(await metadata.read(start, RawXattrHeader.size));
+  return (nameFilter & (1 << bit)) !== 0;
 }
 
 /** What the shared entries stand in. Throws FormatError `no-metabox`. */

@@ -14,7 +14,7 @@ import { MAX_SYMLINK_SIZE, METABOX_BIT, RawInodeCompact, RawInodeExtended } from
 import { type ErofsInode, inodePosition, parseInode } from "./inode.ts";
 import { checkRange, extentsOf } from "./map.ts";
 import { type DirectoryEntry, findEntry, readEntries } from "./read-directory.ts";
-import { readXattrs, xattrReader } from "./read-xattrs.ts";
+import { readXattr, readXattrs, xattrReader } from "./read-xattrs.ts";
 import {
   type DeviceSlot,
   readDeviceTable,
@@ -46,6 +46,8 @@ export interface ErofsImage {
    */
   content(inode: ErofsInode): Source;
   xattrs(inode: ErofsInode): Promise<ReadonlyMap<ByteString, Uint8Array>>;
+  /** One of them; the inode's name filter, where there is one, spares looking for most that are not there. */
+  xattr(inode: ErofsInode, name: ByteString): Promise<Uint8Array | undefined>;
   /** Where content, directory or link target comes from, from the extent that holds byte `from` on. Reads no data. */
   extents(inode: ErofsInode, from?: number): AsyncGenerator<Extent>;
   /** What inodes and the structures behind them stand in: the image, or the metabox for inodes of the metabox. */
@@ -112,6 +114,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
       return contentOf(volume, source, inode);
     },
     xattrs: (inode) => readXattrs(shared, inode),
+    xattr: (inode, name) => readXattr(shared, inode, name),
     async *extents(inode, from) {
       if (inode.type !== "file" && inode.type !== "directory" && inode.type !== "symlink") return;
       for await (const extent of extentsOf(volume, inode, from)) {

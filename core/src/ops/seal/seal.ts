@@ -44,7 +44,7 @@ export interface SealOptions {
   readonly form?: Partial<RootForm> | undefined;
   /** Opened on the root artifact with the same parameters; contents may stand there already. */
   readonly landing?: Landing | undefined;
-  /** Whether the root is read back and compared with the tree; by default where it is compressed. */
+  /** Whether the root is read back and compared with the tree; by default where contents are not stored as they are. */
   readonly verify?: boolean | undefined;
 }
 
@@ -136,7 +136,7 @@ async function sealInto(
   const size = hashDeviceSize(hashTree.dataBlocks, verity);
   await hashDevice.setSize(size);
   task?.end();
-  if (options.verify ?? compression !== undefined) {
+  if (options.verify ?? (compression !== undefined || chunkSize !== undefined)) {
     const reading = reporter.start("reading the root back", image.contentSize);
     const { decompressor } = environment;
     await verifyRoot(tree, root.source(image.size), { decompressor, signal, onVerified: reading.advance });
