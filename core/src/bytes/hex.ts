@@ -1,12 +1,20 @@
 /** Hexadecimal, always lower case on the way out. */
 import { FormatError } from "../errors/index.ts";
+import { byteString } from "./text.ts";
 
-const DIGITS = "0123456789abcdef";
-
+/** Half of the time of a string that grows by two characters a byte (measured). */
 export function toHex(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += DIGITS[byte >> 4]! + DIGITS[byte & 15]!; // both indices are below 16
-  return text;
+  const digits = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!; // below the length
+    digits[2 * i] = digit(byte >> 4);
+    digits[2 * i + 1] = digit(byte & 15);
+  }
+  return byteString(digits);
+}
+
+function digit(value: number): number {
+  return value + (value < 10 ? 0x30 : 0x57);
 }
 
 /** Throws FormatError `bad-hex` for an odd length or a foreign character. Both cases of letters are accepted. */

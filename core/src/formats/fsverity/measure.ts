@@ -37,19 +37,8 @@ export function measurementOf(
   rootHash: Uint8Array,
   hashes: Hashes,
 ): Measurement {
-  return finisher(parameters, hashes)(dataSize, rootHash);
-}
-
-/** Makes descriptors that differ in size and root hash only: the table's encoder takes as long as hashing a block. */
-function finisher(parameters: FsverityParameters, hashes: Hashes) {
-  const { dataSize, rootHash } = RawDescriptor.fields;
-  const common = encodeDescriptor(parameters, 0, new Uint8Array(0));
-  return (size: number, root: Uint8Array): Measurement => {
-    const descriptor = common.slice();
-    dataSize.write(new DataView(descriptor.buffer), size);
-    descriptor.set(root, rootHash.offset);
-    return { descriptor, digest: hashes.hash(parameters.algorithm, descriptor) };
-  };
+  const descriptor = encodeDescriptor(parameters, dataSize, rootHash);
+  return { descriptor, digest: hashes.hash(parameters.algorithm, descriptor) };
 }
 
 /** Gets each block of the tree once, filled up with zeros, in order within a level. It may be reused afterwards. */
@@ -182,8 +171,8 @@ export interface MeasureOptions extends MeasurerOptions {
   readonly tree?: RandomSink | undefined;
 }
 
-/** Measures one source after the other, each read once. Throws what the source and the sink of its tree throw. */
-export type Measurer = (source: Source, tree?: RandomSink) => Promise<Measurement>;
+/** Gives the digest of one source after the other, each read once. Throws what the source throws. */
+export type Measurer = (source: Source) => Promise<Uint8Array>;
 
 /**
  * Sources up to this many bytes are read at once and hashed on the calling thread: most files of a system are, and to
@@ -200,22 +189,37 @@ export async function measureSource(
   { tree, ...options }: MeasureOptions,
 ): Promise<Measurement> {
   const room = Math.min(2 * PIECE, Math.max(2 * alignUp(source.size, parameters.blockSize), 1));
-  return createMeasurer(parameters, options, room)(source, tree);
+  const rootHash = await createTreeHasher(parameters, options, room)(source, tree);
+  return measurementOf(parameters, source.size, rootHash, options.hashes);
 }
 
 /**
  * For many sources: all of them pass through the same memory. New buffers for each would cost more than the hashing, most
  * of it in the garbage collector (measured). Throws RangeError for bad parameters.
  */
-export function createMeasurer(
+export function createMeasurer(parameters: FsverityParameters, options: MeasurerOptions): Measurer {
+  const hashTree = createTreeHasher(parameters, options, 2 * PIECE);
+  // Descriptors differ in size and root hash only: the table's encoder takes as long as hashing a block.
+  const descriptor = encodeDescriptor(parameters, 0, new Uint8Array(0));
+  const view = new DataView(descriptor.buffer);
+  const { dataSize, rootHash } = RawDescriptor.fields;
+  return async (source) => {
+    const root = await hashTree(source);
+    dataSize.write(view, source.size);
+    descriptor.set(root, rootHash.offset);
+    return options.hashes.hash(parameters.algorithm, descriptor);
+  };
+}
+
+/** @param room bytes of memory that sources pass through */
+function createTreeHasher(
   parameters: FsverityParameters,
   { hashes, blockHasher, signal, onProgress }: MeasurerOptions,
-  room = 2 * PIECE,
-): Measurer {
+  room: number,
+): (source: Source, tree?: RandomSink) => Promise<Uint8Array> {
   assertFsverityParameters(parameters);
   const { blockSize } = parameters;
   const builder = new TreeBuilder(parameters, hashes);
-  const finish = finisher(parameters, hashes);
   const memory = new Uint8Array(room);
 
   function treeBlocks(sink: RandomSink, size: number): OnTreeBlock {
@@ -238,7 +242,7 @@ export function createMeasurer(
     if (source.size <= SMALL_SOURCE && tree === undefined) {
       addBlocks(builder, await readSmall(source), parameters);
       onProgress?.(source.size);
-      return finish(source.size, builder.rootHash());
+      return builder.rootHash();
     }
     const chunkSize = Math.min(PIECE, alignUp(source.size, blockSize));
     for await (const chunk of passingChunksOf(source, { signal, chunkSize, memory })) {
@@ -251,6 +255,6 @@ export function createMeasurer(
     }
     const rootHash = builder.rootHash();
     await builder.settled();
-    return finish(source.size, rootHash);
+    return rootHash;
   };
 }

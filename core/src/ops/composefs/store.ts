@@ -52,7 +52,7 @@ export async function storeContents(
       task.advance(content.size);
       continue;
     }
-    const { digest } = await measure(content);
+    const digest = await measure(content);
     file.content = new ExternalContent(content.size, byteString(digest), objectPath(toHex(digest)));
   }
   task.end();
