@@ -22,12 +22,17 @@ async function updatedMachine(t: TestContext, suite: Suite, prepare = "true") {
   const disk = join(line.folder, "disk.img");
   await line.install("1", disk);
   const machine = await startMachine(t, line, disk, suite);
-  await machine.settle();
-  await machine.assertRuns(v1, "ashlar-test_1.efi");
-  await machine.guest.ok(prepare);
-  await machine.upgrade();
-  await machine.reboot();
-  await machine.assertRuns(v2, "ashlar-test_2.efi");
+  try {
+    await machine.settle();
+    await machine.assertRuns(v1, "ashlar-test_1.efi");
+    await machine.guest.ok(prepare);
+    await machine.upgrade();
+    await machine.reboot();
+    await machine.assertRuns(v2, "ashlar-test_2.efi");
+  } catch (error) {
+    await machine.guest.kill();
+    throw error;
+  }
   return { line, machine, v1, v2 };
 }
 
@@ -70,15 +75,15 @@ for (const suite of ["trixie", "bookworm"] as const) {
   test(`${suite}: a hang in the initrd, and a health check that fails`, { skip: SKIP }, async (t) => {
     const { line, machine, v2 } = await updatedMachine(t, suite);
     await using _ = machine;
-    await t.test("a release whose initrd hangs", async () => {
-      await fails(line, machine, "4", HANGS);
-      assert.match(machine.guest.output(), /ashlar: the initrd (?:hangs|failed)/);
-      await machine.assertRuns(v2, "ashlar-test_2.efi");
-    });
     await t.test("a release whose health check fails", async () => {
-      await fails(line, machine, "5", ["--karg", SICK]);
+      await fails(line, machine, "4", ["--karg", SICK]);
       await machine.assertRuns(v2, "ashlar-test_2.efi");
       assert.match(await machine.guest.ok("ashlar history"), /sick|health/);
+    });
+    await t.test("a release whose initrd hangs", async () => {
+      await fails(line, machine, "5", HANGS);
+      assert.match(machine.guest.output(), /ashlar: the initrd (?:hangs|failed)/);
+      await machine.assertRuns(v2, "ashlar-test_2.efi");
     });
     await machine.guest.powerOff();
   });

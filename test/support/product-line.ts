@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { openReleaseFiles } from "../../cli/src/run/release-files.ts";
+import type { ReleaseFiles } from "../../core/src/ops/publish/index.ts";
 import { agentExecutable } from "./agent.ts";
 import { type ReleaseFile, readRelease } from "./ashlar.ts";
 import { debianLayout, type Suite } from "./debian.ts";
@@ -59,6 +61,8 @@ export interface ProductLine {
   readonly network: GuestNetwork;
   /** Builds a version, once. */
   build(version: string, flags?: readonly string[]): Promise<ReleaseFile>;
+  /** What was built, as files. */
+  files(version: string): Promise<ReleaseFiles>;
   /** Pushes and signs it; machines that look find it from then on. */
   release(version: string): Promise<void>;
   /** A disk on which it is installed. */
@@ -83,12 +87,15 @@ export async function productLine(t: TestContext, suite: Suite): Promise<Product
     registry,
     network,
     async build(version, flags = []) {
-      const names = ["--image-version", version, ...SIZES, "--agent", agent];
+      // A boot that is slow because the machine does much else is no failed one.
+      const patience = flags.includes("--root-timeout") ? [] : ["--root-timeout", "600"];
+      const names = ["--image-version", version, ...SIZES, "--agent", agent, ...patience];
       await runOk(["build", `oci:${layout}`, "-o", at(version), ...names, "--quiet", ...flags]);
       const release = readRelease(join(at(version), `ashlar-test_${version}.release.json`));
       built.set(version, release);
       return release;
     },
+    files: (version) => openReleaseFiles(at(version)),
     async release(version) {
       const reference = `docker://${registry.host}/${NAME}:${FOLLOWED}`;
       await runOk(["push", at(version), reference, "--quiet", "--no-tls-verify"]);

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { openGpt } from "../../core/src/formats/gpt/index.ts";
-import { bootOracle } from "./boot-oracle.ts";
+import { bootOracle, type Started } from "./boot-oracle.ts";
+import { lossesOf, singlesOf, type Write, withWrites } from "./losses.ts";
 import { type DeviceEvent, type MemoryDevice, memoryDevice } from "./memory-device.ts";
 import { seededRandom } from "./mutate.ts";
 
@@ -51,10 +52,8 @@ export function* readWriteLog(path: string): Generator<LogEvent> {
   }
 }
 
-type Write = Extract<DeviceEvent, { type: "write" }>;
-
-/** Ways in which what is not flushed is lost at each write. */
-const SUBSETS = 4;
+/** Ways in which what is not flushed is lost at each write, of three kinds. */
+const LOSSES = 16;
 const CHUNK = 1024 * 1024;
 const PAGE = 4096;
 const ZEROS = Buffer.alloc(PAGE);
@@ -101,14 +100,25 @@ function assertIsDisk(device: MemoryDevice, path: string, discarded: readonly Ra
     );
 }
 
+interface Story {
+  /** The disk before. */
+  readonly base: string;
+  readonly log: string;
+  /** The disk afterwards, to which the log must lead. */
+  readonly end: string;
+  /** Root hashes of what ran and of what was staged. */
+  readonly expected: readonly [old: string, wanted: string];
+  /** At every so many points that were looked at the machine goes on; `goOn` asserts how. */
+  readonly every: number;
+  goOn(device: MemoryDevice, found: Started): Promise<void>;
+}
+
 /**
- * What the oracle starts at every write of a log, with what was not flushed there, or some of it; each is one of `expected`, the old
- * one first. Writes that the oracle does not look at (to /var, and to a slot that nothing on the ESP leads to) are counted as the
- * point before them.
- *
- * @param base the disk before @param end the disk afterwards, to which the log must lead
+ * What the oracle starts at every write of a log, with what was not flushed there, or some of it, torn at sectors; each is one of
+ * `expected`, and the new one has tries that end. Writes that the oracle does not look at (to /var, and to a slot that nothing on
+ * the ESP leads to) are counted as the point before them.
  */
-export async function cutEverywhere(base: string, log: string, expected: readonly [string, string], end: string) {
+export async function cutEverywhere({ base, log, end, expected, every, goOn }: Story) {
   const { size } = statSync(base);
   const stable = memoryDevice(size);
   for (const [offset, page] of pagesOf(base)) stable.put(offset, page);
@@ -122,22 +132,23 @@ export async function cutEverywhere(base: string, log: string, expected: readonl
     return [7, ...other].some((index) => isIn(write, index));
   };
   const random = seededRandom("write log");
-  const counts = { events: 0, points: 0, old: 0, new: 0 };
-  function check(device: MemoryDevice, where: string): string {
+  const counts = { events: 0, points: 0, looked: 0, old: 0, new: 0, resumed: 0 };
+  async function check(device: MemoryDevice, where: string): Promise<string> {
     const boot = bootOracle(device);
     assert.ok("rootHash" in boot, `${where}: ${"why" in boot ? boot.why : ""}`);
     assert.ok(expected.includes(boot.rootHash), `${where}: ${boot.rootHash}`);
+    const isOld = boot.rootHash === expected[0];
+    if (!isOld) assert.match(boot.entry, /\+3\.efi$/, `${where}: started without an end of its tries`);
     counts.points++;
-    counts[boot.rootHash === expected[0] ? "old" : "new"]++;
+    counts[isOld ? "old" : "new"]++;
+    if (counts.looked++ % every === 0) {
+      counts.resumed++;
+      await goOn(device.copy(), boot);
+    }
     return boot.rootHash;
   }
-  let current = check(stable, "before");
+  let current = await check(stable, "before");
   let pending: Write[] = [];
-  const after = (writes: readonly Write[]): MemoryDevice => {
-    const device = stable.copy();
-    for (const { offset, bytes } of writes) device.put(offset, bytes);
-    return device;
-  };
   const discarded: Range[] = [];
   for (const event of readWriteLog(log)) {
     if (event.type === "discard") {
@@ -145,20 +156,22 @@ export async function cutEverywhere(base: string, log: string, expected: readonl
       continue;
     }
     const where = `event ${counts.events++}`;
-    const decides = event.type === "flush" ? pending.some((write) => !isAside(write)) : !isAside(event);
-    if (event.type === "write") pending.push(event);
-    else if (pending.length > 0) {
+    const isWrite = event.type === "write";
+    const decides = isWrite ? !isAside(event) : pending.some((write) => !isAside(write));
+    if (!decides) counts.points++;
+    else if (!isWrite)
+      for (const writes of singlesOf(pending.filter((write) => !isAside(write))))
+        await check(withWrites(stable, writes), `${where}, the writes before it one by one`);
+    if (isWrite) pending.push(event);
+    else {
       for (const { offset, bytes } of pending) stable.put(offset, bytes); // nobody holds it any more
       pending = [];
     }
-    if (!decides && pending.every(isAside)) {
-      counts.points++;
-      continue;
-    }
-    const now = check(pending.length === 0 ? stable : after(pending), where);
-    for (let i = 0; i < SUBSETS && pending.length > 0; i++)
-      check(after(pending.filter(() => random.below(2) === 0)), `${where}, subset ${i}`);
-    if (event.type === "flush") current = now;
+    if (!decides) continue;
+    const now = await check(isWrite ? withWrites(stable, pending) : stable, where);
+    if (!isWrite) current = now;
+    for (const writes of lossesOf(pending, random, isWrite ? LOSSES : 0))
+      await check(withWrites(stable, writes), `${where}, with losses`);
   }
   for (const { offset, bytes } of pending) stable.put(offset, bytes);
   assertIsDisk(stable, end, discarded);

@@ -17,6 +17,7 @@ import {
 } from "../../core/src/ops/update/index.ts";
 import { bytesSource, sliceSource } from "../../core/src/source/index.ts";
 import { bootOracle, type Started } from "../support/boot-oracle.ts";
+import { lossesOf, singlesOf, type Write, withWrites } from "../support/losses.ts";
 import { boot, espOf, installed, machineOf, started } from "../support/machines.ts";
 import type { DeviceEvent, MemoryDevice } from "../support/memory-device.ts";
 import { type MemoryRepository, memoryRepository } from "../support/memory-repository.ts";
@@ -64,47 +65,22 @@ async function stageStored(tag: string, device: MemoryDevice, running: SampleRel
   }
 }
 
-type Write = Extract<DeviceEvent, { type: "write" }>;
-
 /** Disks as a power cut at each write leaves them: the flushed ones there, the rest in part, in another order, torn at sectors. */
 function* cut(before: MemoryDevice, events: readonly DeviceEvent[], seed: string): Generator<MemoryDevice> {
   const random = seededRandom(seed);
   let stable = before.copy();
   let pending: Write[] = [];
-  const after = (writes: readonly Write[]): MemoryDevice => {
-    const device = stable.copy();
-    for (const { offset, bytes } of writes) device.put(offset, bytes);
-    return device;
-  };
-  const torn = (write: Write): Write[] => {
-    const sectors = Math.ceil(write.bytes.length / 512);
-    if (sectors <= 1) return random.below(2) === 0 ? [] : [write];
-    const from = random.below(sectors);
-    const to = from + random.below(sectors - from + 1);
-    return [{ ...write, offset: write.offset + from * 512, bytes: write.bytes.subarray(from * 512, to * 512) }];
-  };
   for (const event of events) {
     if (event.type === "flush") {
-      // Each of the last writes alone, and all but each: names and tables are among them.
-      const last = pending.slice(-12);
-      for (const write of last) {
-        yield after([write]);
-        yield after(pending.filter((one) => one !== write));
-      }
-      stable = after(pending);
+      for (const writes of singlesOf(pending)) yield withWrites(stable, writes);
+      stable = withWrites(stable, pending);
       pending = [];
       yield stable.copy();
       continue;
     }
     pending.push(event);
-    yield after(pending);
-    for (let i = 0; i < SUBSETS; i++) {
-      yield after(pending.filter(() => random.below(2) === 0));
-      yield after([...pending.slice(0, -1), ...torn(event)]);
-      yield after(
-        pending.flatMap((write) => (random.below(3) === 0 ? torn(write) : random.below(4) === 0 ? [] : [write])),
-      );
-    }
+    yield withWrites(stable, pending);
+    for (const writes of lossesOf(pending, random, SUBSETS)) yield withWrites(stable, writes);
   }
 }
 
@@ -190,6 +166,17 @@ test("an update whose entry has its long name in one sector and its short name i
   for (const path of others.slice(3)) await esp.remove(path); // the folder has a second sector now
   const run = (disk: MemoryDevice) => stage(v2, disk, v1);
   t.diagnostic(await cutEverywhere("two sectors", { from: device, old: v1, wanted: v2, run }));
+});
+
+test("a release that failed gets its tries back", async (t) => {
+  const device = fresh.copy();
+  const esp = await espOf(device);
+  // With these the new name lies in two sectors as well.
+  for (const number of [1, 2, 3, 4]) await esp.write(`EFI/Linux/note-${number}.txt`, bytesSource(noise(10, "note")));
+  await stage(v2, device, v1);
+  for (let tries = 0; tries < 3; tries++) await boot(device, { isGood: false });
+  const run = (disk: MemoryDevice) => stage(v2, disk, v1);
+  t.diagnostic(await cutEverywhere("failed", { from: device, old: v1, wanted: v2, run }));
 });
 
 test("an update into a slot that holds a release", async (t) => {

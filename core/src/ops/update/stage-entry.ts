@@ -225,6 +225,17 @@ export async function nameUki(esp: EspFiles, uki: Artifact, name: string): Promi
   await renameGuarded(esp, `${ENTRY_FOLDER}/${temporaryName(uki)}`, `${ENTRY_FOLDER}/${name}`);
 }
 
+/** Gives an entry that has the UKI another name. What failed before is never started without a counter; what runs always can be. */
+export async function renameStaged(
+  esp: EspFiles,
+  { name, counter, rootHash }: BootEntry,
+  to: string,
+  running: string,
+): Promise<void> {
+  if (counter === undefined || rootHash === running) await renameEntries(esp, [{ from: name, to }]);
+  else await renameGuarded(esp, `${ENTRY_FOLDER}/${name}`, `${ENTRY_FOLDER}/${to}`);
+}
+
 /**
  * Removes files of {@link ENTRY_FOLDER}. An entry that would be started before one of the running release, as when somebody chose
  * an older one in the menu, first gets no tries left: a power cut may leave its name without its content.

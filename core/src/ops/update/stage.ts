@@ -24,7 +24,16 @@ import type { Machine, Staged, StageOptions } from "./machine.ts";
 import { openSlotRoot } from "./slot-root.ts";
 import { markFilled, markFree } from "./slot-table.ts";
 import { type RunningSlot, readSlots, runningSlot, type Slot } from "./slots.ts";
-import { findLeftovers, findUki, freeStem, nameUki, removeEntries, renameEntries, writeUki } from "./stage-entry.ts";
+import {
+  findLeftovers,
+  findUki,
+  freeStem,
+  nameUki,
+  removeEntries,
+  renameEntries,
+  renameStaged,
+  writeUki,
+} from "./stage-entry.ts";
 import { assertSystem, type System } from "./system.ts";
 
 const DEFAULT_TRIES = 3;
@@ -335,7 +344,7 @@ async function stageEntry(
   await options.beforeEntry?.();
   await renameEntries(esp, before);
   if (present === undefined) await nameUki(esp, system.uki, wanted.name);
-  else if (present.name !== wanted.name) await renameEntries(esp, [{ from: present.name, to: wanted.name }]);
+  else if (present.name !== wanted.name) await renameStaged(esp, present, wanted.name, machine.running);
   await renameEntries(esp, after);
 
   const [started] = (await readBootEntries(esp, environment)).entries;
