@@ -11,8 +11,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { encodeUtf8, fromUtf8, toHex, type Uuid } from "../core/src/bytes/index.ts";
+import { encodeCpio } from "../core/src/formats/cpio/index.ts";
 import { inlineBlockHasher } from "../core/src/hash/index.ts";
 import {
+  compressContent,
   createBlockHasher,
   createFile,
   createFrameCompressor,
@@ -47,6 +49,8 @@ import { peImage } from "../test/fuzz/formats/pe.ts";
 
 const MIB = 1024 * 1024;
 const FILE_SIZE = 8 * MIB;
+/** Bytes of an initrd before it is compressed; that of a Debian 12 has 27.5 MB. */
+const INITRD_SIZE = 27 * MIB;
 /** Of Node, as the executable on the device has them (agent/build/executable.ts). */
 const FLAGS = ["--max-semi-space-size=1"];
 const LAYOUT = { transport: "oci", tag: undefined, digest: undefined } as const;
@@ -66,12 +70,31 @@ function noiseSource(size: number, seed: string): Source {
   };
 }
 
+/** Half as many bytes when they are compressed, as programs are. */
+function programSource(size: number, seed: string): Source {
+  const noise = noiseSource(size, seed);
+  return { size, read: async (offset, length) => (await noise.read(offset, length)).map((byte) => byte & 15) };
+}
+
+/** Files of the root that are all of the initrd. */
+function programsOf(version: number): readonly (readonly [path: string, content: Source])[] {
+  const name = (i: number) => fromUtf8(`usr/lib/program-${i}`);
+  return [0, 1, 2].map((i) => [name(i), programSource(INITRD_SIZE / 3, `program ${i} ${version}`)]);
+}
+
+async function initrdOf(version: number): Promise<Uint8Array> {
+  const tree = directory(attributes(0o755));
+  for (const [path, content] of programsOf(version)) putNode(tree, path, regularFile(attributes(0o755), content));
+  return nodeCompressors.zstd(await encodeCpio(tree));
+}
+
 /** A release in files, and what of it changes from one version to the next. */
 async function makeRelease(folder: string, version: number, files: number, changed: number): Promise<ReleaseFiles> {
   const stem = `bench_${version}`;
   const hasher = createBlockHasher({ workers: 2 });
   const root = directory(attributes(0o755));
   putNode(root, fromUtf8("usr/lib/os-release"), regularFile(attributes(0o644), bytesSource(osRelease(version))));
+  for (const [path, content] of programsOf(version)) putNode(root, path, regularFile(attributes(0o755), content));
   for (let i = 0; i < files; i++) {
     const seed = `file ${i} ${i % Math.round(files / changed) === 1 ? version : 0}`;
     putNode(root, fromUtf8(`usr/lib/file-${i}`), regularFile(attributes(0o644), noiseSource(FILE_SIZE, seed)));
@@ -100,7 +123,7 @@ async function makeRelease(folder: string, version: number, files: number, chang
   const uki = peImage([
     [".osrel", osRelease(version)],
     [".cmdline", encodeUtf8(commandLine)],
-    [".initrd", Buffer.from(await noiseSource(20 * MIB, "initrd").read(0, 20 * MIB))],
+    [".initrd", await initrdOf(version)],
     [".linux", Buffer.from(await noiseSource(12 * MIB, "kernel").read(0, 12 * MIB))],
   ]);
   writeFileSync(join(folder, `${stem}.efi`), uki);
@@ -169,6 +192,7 @@ async function prepare(folder: string, size: number, percent: number): Promise<s
     hashes: nodeHashes,
     blockHasher: hasher,
     compressors: nodeCompressors,
+    compressContent,
     frameCompressor: await createFrameCompressor({ workers: 2 }),
     decompressFrame,
     scratch: fileScratch(folder),
@@ -199,6 +223,7 @@ async function update(folder: string, running: string): Promise<void> {
     hashes: nodeHashes,
     blockHasher: hasher,
     decompressFrame,
+    compressContent,
     scratch: fileScratch(folder),
     reporter,
   };

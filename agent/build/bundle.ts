@@ -10,12 +10,14 @@ const AGENT = join(import.meta.dirname, "..");
 const NODE_PART = join(AGENT, "../core/src/node");
 const WORKERS: readonly WorkerName[] = ["block-hasher", "cluster-encoder", "frame-compressor"];
 const fromCore = createRequire(join(NODE_PART, "index.ts"));
+const zstdFolder = () => dirname(fromCore.resolve("@bokuweb/zstd-wasm"));
 
 /** In the executable nothing lies beside the script: what is loaded by its place comes out of the assets. */
 const assetsForFiles: Plugin = {
   name: "assets-for-files",
   setup({ onLoad, onResolve }) {
     onResolve({ filter: /\/own-files\.ts$/ }, () => ({ path: join(AGENT, "src/own-files.ts") }));
+    onResolve({ filter: /^@bokuweb\/zstd-wasm\/module$/ }, () => ({ path: join(zstdFolder(), "module.js") }));
     onLoad({ filter: /zstd-wasm[/\\]dist[/\\]common[/\\]index\.node\.js$/ }, async ({ path }) => {
       const text = await readFile(path, "utf8");
       const contents = text.replace(
@@ -62,6 +64,6 @@ export async function bundleCommand(machine: string): Promise<Bundle> {
     assets.set(ASSETS.worker(name), await bundle(join(NODE_PART, `${name}-worker.ts`), "esm"));
   const koffi = dirname(fromCore.resolve(`@koromix/koffi-${machine.replace("_", "-")}`));
   assets.set(ASSETS.koffi, await readFile(join(koffi, machine, "koffi.node")));
-  assets.set(ASSETS.zstd, await readFile(join(dirname(fromCore.resolve("@bokuweb/zstd-wasm")), "zstd.wasm")));
+  assets.set(ASSETS.zstd, await readFile(join(zstdFolder(), "zstd.wasm")));
   return { script: await bundle(join(AGENT, "src/main.ts"), "cjs"), assets };
 }

@@ -10,6 +10,9 @@ type OwnFiles = typeof import("../../core/src/node/own-files.ts");
 export const workerUrl: OwnFiles["workerUrl"] = (name) =>
   new URL(`data:text/javascript,${encodeURIComponent(getAsset(ASSETS.worker(name), "utf8"))}`);
 
+/** The bundler finds the module beside the one that its package exports. */
+export const loadZstdModule: OwnFiles["loadZstdModule"] = () => require("@bokuweb/zstd-wasm/module").Module;
+
 type Koffi = ReturnType<OwnFiles["loadKoffi"]>;
 
 /** As `require` keeps its modules: each call would write and map another copy of it. */

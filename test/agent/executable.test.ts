@@ -1,13 +1,17 @@
 // The single executable does what the sources do, where there is nothing but itself.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { injectBlob } from "../../agent/build/inject.ts";
 import { parseElf } from "../../core/src/formats/elf/index.ts";
+import { openLocation } from "../../core/src/node/registry/index.ts";
+import { pushReleases, SECTION_TYPE } from "../../core/src/ops/publish/index.ts";
 import { agentExecutable } from "../support/agent.ts";
 import { ashlarOk } from "../support/ashlar.ts";
+import { derivedSystem } from "../support/derived-systems.ts";
+import { publishEnvironment } from "../support/releases.ts";
 import { digests, isRoot, noise, sampleLayout, workFolder } from "../support/samples.ts";
 import { tarBytes } from "../support/tar.ts";
 
@@ -61,6 +65,22 @@ test("it seals, stores and unpacks as the sources do: threads, WASM and native c
   assert.equal(readFileSync(join(at("unpacked"), "large")).length, 5_000_000);
   const attributes = spawnSync("getfattr", ["--only-values", "-n", "user.ashlar", join(at("unpacked"), "large")]);
   assert.equal(attributes.stdout.toString(), "yes");
+});
+
+test("it makes an initrd from files of the root: the memory of its WASM is at hand", async (t) => {
+  const folder = workFolder(t);
+  const environment = await publishEnvironment();
+  const release = await derivedSystem("1", environment);
+  const path = join(folder, "layout");
+  const location = { transport: "oci", path, tag: undefined, digest: undefined } as const;
+  const { repository, close } = await openLocation(location, undefined, { write: true });
+  const { releases } = await pushReleases([release], repository, { tag: "1" }, environment);
+  await close();
+  const sections = releases[0]!.blobs.filter(({ mediaType }) => mediaType === SECTION_TYPE);
+  assert.equal(sections.length, 2);
+  for (const { digest } of sections) rmSync(join(path, "blobs", digest.replace(":", "/")));
+  runOk(["pull", `oci:${path}:1`, "-o", join(folder, "pulled"), "--quiet"]);
+  for (const [name, bytes] of release.files) assert.ok(readFileSync(join(folder, "pulled", name)).equals(bytes), name);
 });
 
 test("native calls are there though programs may not be loaded from /tmp", {

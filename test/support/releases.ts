@@ -1,7 +1,13 @@
 /** Releases small enough to be made by the hundred: a sealed root, a UKI of large and small sections, and a disk around them. */
 import { encodeUtf8, fromUtf8, toHex, type Uuid } from "../../core/src/bytes/index.ts";
 import { inlineBlockHasher } from "../../core/src/hash/index.ts";
-import { createFrameCompressor, decompressFrame, nodeCompressors, nodeHashes } from "../../core/src/node/index.ts";
+import {
+  compressContent,
+  createFrameCompressor,
+  decompressFrame,
+  nodeCompressors,
+  nodeHashes,
+} from "../../core/src/node/index.ts";
 import { silentReporter } from "../../core/src/ops/index.ts";
 import type { PublishEnvironment, ReleaseFiles } from "../../core/src/ops/publish/index.ts";
 import {
@@ -24,6 +30,7 @@ export async function publishEnvironment(): Promise<PublishEnvironment> {
     hashes: nodeHashes,
     blockHasher: inlineBlockHasher(nodeHashes),
     compressors: nodeCompressors,
+    compressContent,
     frameCompressor: await createFrameCompressor({ workers: 0 }),
     decompressFrame,
     scratch: memoryScratch,

@@ -15,7 +15,7 @@ import {
   type Release,
   stemOf,
 } from "../../core/src/ops/release/index.ts";
-import { sealTree, verityParameters } from "../../core/src/ops/seal/index.ts";
+import { type RootForm, sealTree, verityParameters } from "../../core/src/ops/seal/index.ts";
 import { bytesSource, memorySink } from "../../core/src/source/index.ts";
 import { attributes, directory, putNode, regularFile } from "../../core/src/tree/index.ts";
 import { peImage } from "../fuzz/formats/pe.ts";
@@ -36,6 +36,8 @@ export interface SystemOptions {
   /** Behind `roothash=`. */
   readonly kargs?: string;
   readonly imageId?: string;
+  /** Of the root. */
+  readonly compression?: RootForm["compression"];
 }
 
 /** @param content more files of the root by path */
@@ -59,7 +61,8 @@ export async function systemRelease(
   const hashDevice = await store.create("verity");
   const verity = verityParameters(nodeHashes, "sha256", identity.imageId, undefined);
   const verityUuid = "11111111-2222-4333-8444-555555555555" as Uuid;
-  const sealed = await sealTree(tree, root, hashDevice, { verity, verityUuid }, environment);
+  const sealing = { verity, verityUuid, form: { compression: options.compression } };
+  const sealed = await sealTree(tree, root, hashDevice, sealing, environment);
   const rootBytes = await root.source(sealed.rootSize).read(0, sealed.rootSize);
   const verityBytes = await hashDevice.source(sealed.hashDeviceSize).read(0, sealed.hashDeviceSize);
   const commandLine = [`roothash=${toHex(sealed.rootHash)}`, ...(kargs === undefined ? [] : [kargs])].join(" ");

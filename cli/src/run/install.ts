@@ -1,5 +1,5 @@
 import { PolicyError } from "@ashlar/core/errors";
-import { decompressFrame, nodeHashes, openDevice } from "@ashlar/core/node";
+import { compressContent, decompressFrame, nodeHashes, openDevice } from "@ashlar/core/node";
 import { openStoredRelease } from "@ashlar/core/ops/publish";
 import {
   type ContentEnvironment,
@@ -71,7 +71,7 @@ export function runInstall(flags: InstallFlags, word: string, disk: string): Pro
   return inSession(flags, async (session) => {
     const { reporter, signal } = session;
     await using hasher = blockHasher(flags.workers);
-    const environment = { hashes: nodeHashes, blockHasher: hasher, decompressFrame, reporter, signal };
+    const environment = { hashes: nodeHashes, blockHasher: hasher, decompressFrame, compressContent, reporter, signal };
     await using device = await openDevice(disk, { sectorSize: flags.sectorSize });
     const installed = await withContent(word, flags, session, environment, (content) =>
       installRelease(content, device, environment, {

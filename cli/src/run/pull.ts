@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
 import { FormatError, isAshlarError } from "@ashlar/core/errors";
-import { decompressFrame, fileScratch, nodeHashes, openArtifacts } from "@ashlar/core/node";
+import { compressContent, decompressFrame, fileScratch, nodeHashes, openArtifacts } from "@ashlar/core/node";
 import type { ResumableStore } from "@ashlar/core/ops";
 import { type PulledRelease, pullRelease } from "@ashlar/core/ops/publish";
 import type { ReleaseFlags } from "../commands/flags.ts";
@@ -39,6 +39,7 @@ export async function pullTo(
       hashes: nodeHashes,
       blockHasher: hasher,
       decompressFrame,
+      compressContent,
       scratch: fileScratch(flags.tmpdir ?? tmpdir()),
       reporter,
       signal,

@@ -2,7 +2,14 @@ import { tmpdir } from "node:os";
 import { FormatError, PolicyError } from "@ashlar/core/errors";
 import type { Selector } from "@ashlar/core/formats/oci";
 import { parseDigest } from "@ashlar/core/hash";
-import { createFrameCompressor, decompressFrame, fileScratch, nodeCompressors, nodeHashes } from "@ashlar/core/node";
+import {
+  compressContent,
+  createFrameCompressor,
+  decompressFrame,
+  fileScratch,
+  nodeCompressors,
+  nodeHashes,
+} from "@ashlar/core/node";
 import { openLocation, openRegistries } from "@ashlar/core/node/registry";
 import { nameOf, parseReference, type Reference } from "@ashlar/core/ops/image";
 import { isRepositoryReference, pushReleases, type ReleaseFiles } from "@ashlar/core/ops/publish";
@@ -64,6 +71,7 @@ export function runPush(flags: PushFlags, ...words: readonly string[]): Promise<
           hashes: nodeHashes,
           blockHasher: hasher,
           compressors: nodeCompressors,
+          compressContent,
           frameCompressor,
           decompressFrame,
           scratch: fileScratch(flags.tmpdir ?? tmpdir()),

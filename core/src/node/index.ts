@@ -1,7 +1,7 @@
 export { openArtifacts } from "./artifacts.ts";
 export { createBlockHasher } from "./block-hasher.ts";
 export { createClusterEncoder } from "./cluster-encoder.ts";
-export { nodeCompressors } from "./compress.ts";
+export { compressContent, nodeCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
 export { decompressFrame } from "./decompress-frame.ts";
 export { type OpenDeviceOptions, type OpenedDevice, openDevice } from "./device.ts";

@@ -1,7 +1,7 @@
 /** What a host lends to the operations. Nothing else of the machine is seen by them. */
 import type { ClusterEncoder, Decompressor } from "../codecs/index.ts";
 import type { BlockHasher, Hashes } from "../hash/index.ts";
-import type { ScratchSpace } from "../source/index.ts";
+import type { ReadOptions, ScratchSpace, Source } from "../source/index.ts";
 import type { Reporter } from "./report.ts";
 
 /** Compression whose output is part of an image: the same bytes on every host, so each is one pinned library. */
@@ -9,6 +9,12 @@ export interface Compressors {
   gzip(bytes: Uint8Array): Promise<Uint8Array>;
   zstd(bytes: Uint8Array): Promise<Uint8Array>;
 }
+
+/**
+ * What {@link Compressors} `zstd` makes of all bytes of `content`. They are read front to back and held once, for machines with
+ * little memory.
+ */
+export type CompressContent = (content: Source, options?: ReadOptions) => Promise<Uint8Array>;
 
 /** As {@link Compressors}, for many independent pieces; the host may spread them over workers. */
 export interface FrameCompressor {

@@ -5,6 +5,11 @@ import { type Digest, digestOf } from "../../../core/src/hash/index.ts";
 import { nodeHashes } from "../../../core/src/node/index.ts";
 import { type Assembly, encodeAssembly, parseAssembly } from "../../../core/src/ops/publish/assembly.ts";
 import { encodeReleaseManifest, readReleaseManifest } from "../../../core/src/ops/publish/manifest.ts";
+import {
+  encodeSectionRecipe,
+  parseSectionRecipe,
+  type SectionRecipe,
+} from "../../../core/src/ops/publish/section-recipe.ts";
 import { encodeRelease, parseRelease, type Release } from "../../../core/src/ops/release/index.ts";
 import { assertReproducible, buildOptionsOf, sealOptionsOf } from "../../../core/src/ops/reproduce/options.ts";
 import { bytesSource } from "../../../core/src/source/index.ts";
@@ -60,6 +65,11 @@ const PIECES: Assembly["artifacts"] = [
     pieces: [{ artifact: "os_1.efi", size: 600 }, { size: 8399 }, { artifact: "os_1.root.erofs", at: 7, size: 1 }],
   },
 ];
+const SECTION_RECIPE: SectionRecipe = {
+  compression: "none",
+  pieces: [{ size: 6 }, { path: "usr/bin/kmod", at: 4, size: 100 }],
+  literals: Buffer.from("070701"),
+};
 
 /** The bytes of a manifest of a release. */
 function manifestBytes(): string {
@@ -70,6 +80,7 @@ function manifestBytes(): string {
     tree: blob("application/vnd.ashlar.root.tree.v1"),
     packs: [blob("application/vnd.ashlar.pack.v1+zstd")],
     sections: [blob("application/vnd.ashlar.uki.section.v1")],
+    sectionRecipes: [blob("application/vnd.ashlar.uki.section.recipe.v1+zstd")],
     assembly: blob("application/vnd.ashlar.assembly.v1+json"),
     literals: [blob("application/vnd.ashlar.literals.v1+zstd")],
   };
@@ -107,6 +118,15 @@ export const RELEASE_PARSERS: readonly Parser[] = [
       yield shape("long name", Buffer.from(encodeAssembly([{ name, pieces: [{ artifact: name, size: 1 }] }])));
     },
     read: async (bytes) => parseAssembly(bytes, SYSTEM, new Map([[DIGEST, 600]]), "assembly"),
+  },
+  {
+    name: "recipe of a section",
+    mutants: (random) => mutateJson(Buffer.from(encodeSectionRecipe(SECTION_RECIPE)).toString(), random),
+    *shapes() {
+      const pieces = Array.from({ length: 100_000 }, () => ({ path: "a", size: 1 }));
+      yield shape("many pieces", Buffer.from(encodeSectionRecipe({ ...SECTION_RECIPE, pieces })));
+    },
+    read: async (bytes) => parseSectionRecipe(bytes, 106, "recipe"),
   },
   {
     name: "manifest of a release",

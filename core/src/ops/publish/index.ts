@@ -1,6 +1,7 @@
 export type { PublishEnvironment, PullEnvironment } from "./environment.ts";
 export { fetchBlocks, fetchRoot } from "./fetch-root.ts";
 export { guessRecipe, type KnownRoot } from "./known-leaves.ts";
+export type { SectionRoot } from "./make-section.ts";
 export * from "./media-types.ts";
 export {
   type HostRepositories,

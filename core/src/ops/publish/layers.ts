@@ -1,7 +1,6 @@
 /** The layers that artifacts other than the root are put together from, as sources. Each is verified before it is used. */
 import { FormatError } from "../../errors/index.ts";
-import { type Descriptor, type Repository, readBlob } from "../../formats/oci/index.ts";
-import type { Hashes } from "../../hash/index.ts";
+import type { Descriptor, Repository } from "../../formats/oci/index.ts";
 import {
   bytesSource,
   type Piece,
@@ -11,20 +10,18 @@ import {
   type Source,
   sliceSource,
 } from "../../source/index.ts";
-import type { DecompressFrame } from "../environment.ts";
 import type { Assembly } from "./assembly.ts";
 import { copyBlob } from "./copy-blob.ts";
+import { type FrameLayerEnvironment, readFrameLayer } from "./frame-layer.ts";
+import { makeStoredSection, type SectionRoot } from "./make-section.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { LITERALS_TYPE } from "./media-types.ts";
 
 /** Bytes of one layer of literals, uncompressed and as stored. */
 export const MAX_LITERALS = 16 * 1024 * 1024;
 
-export interface LayerEnvironment {
-  readonly hashes: Hashes;
-  readonly decompressFrame: DecompressFrame;
+export interface LayerEnvironment extends FrameLayerEnvironment {
   readonly scratch: ScratchSpace;
-  readonly signal?: AbortSignal | undefined;
 }
 
 export interface OpenedLayers {
@@ -35,16 +32,24 @@ export interface OpenedLayers {
 
 export function openLayers(
   repository: Repository,
-  { sections, literals }: ReleaseManifest,
+  manifest: ReleaseManifest,
   environment: LayerEnvironment,
-  onProgress?: (amount: number) => void,
+  onProgress: (amount: number) => void = () => {},
+  sectionRoot?: SectionRoot,
 ): OpenedLayers {
+  const { sections, literals } = manifest;
   const opened = new Map<string, Promise<Source>>();
   const scratches: Scratch[] = [];
 
   async function load(digest: string): Promise<Source> {
     const descriptor = [...sections, ...literals].find((layer) => layer.digest === digest)!; // the assembly was checked
     if (descriptor.mediaType === LITERALS_TYPE) return loadLiterals(repository, descriptor, environment, onProgress);
+    const made =
+      sectionRoot && (await makeStoredSection(repository, manifest, descriptor, sectionRoot, environment, () => {}));
+    if (made !== undefined) {
+      onProgress(made.size);
+      return made;
+    }
     const scratch = await environment.scratch.create();
     scratches.push(scratch);
     await copyBlob(repository, descriptor, scratch, environment.hashes, { signal: environment.signal, onProgress });
@@ -69,40 +74,13 @@ export function openLayers(
 async function loadLiterals(
   repository: Repository,
   descriptor: Descriptor,
-  { hashes, decompressFrame, signal }: LayerEnvironment,
+  environment: LayerEnvironment,
   onProgress?: (amount: number) => void,
 ): Promise<Source> {
   const what = `${repository.name}: literals ${descriptor.digest}`;
-  const stored = await readBlob(repository, descriptor, hashes, what, { limit: MAX_LITERALS, signal });
-  onProgress?.(stored.length);
-  const size = contentSize(stored);
-  if (size === undefined || size > MAX_LITERALS)
-    throw new FormatError("bad-literals", `${what}: does not say that it has at most ${MAX_LITERALS} bytes`, {
-      path: what,
-    });
-  return bytesSource(decompressFrame(stored, size, what));
-}
-
-/** Bytes of the longest frame header, magic included, without a dictionary; literals are longer. */
-const MIN_FRAME = 14;
-
-/** Frame_Content_Size of the frame that `bytes` begin with (RFC 8878, 3.1.1); undefined where it does not say. */
-function contentSize(bytes: Uint8Array): number | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < MIN_FRAME || view.getUint32(0, true) !== 0xfd2fb528) return undefined;
-  const descriptor = view.getUint8(4);
-  const isSingleSegment = (descriptor & 0x20) !== 0;
-  const at = isSingleSegment ? 5 : 6; // else a window descriptor stands before it
-  switch (descriptor >> 6) {
-    case 0:
-      return isSingleSegment ? view.getUint8(at) : undefined;
-    case 1:
-      return view.getUint16(at, true) + 256;
-    case 2:
-      return view.getUint32(at, true);
-    default:
-      return Number(view.getBigUint64(at, true)); // held against a limit
-  }
+  const bytes = await readFrameLayer(repository, descriptor, MAX_LITERALS, environment, what);
+  onProgress?.(descriptor.size);
+  return bytesSource(bytes);
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   PACK_TYPE,
   RECIPE_TYPE,
   RELEASE_TYPE,
+  SECTION_RECIPE_TYPE,
   SECTION_TYPE,
   TREE_TYPE,
 } from "./media-types.ts";
@@ -25,6 +26,8 @@ export interface ReleaseLayers {
   readonly tree: Descriptor | undefined;
   readonly packs: readonly Descriptor[];
   readonly sections: readonly Descriptor[];
+  /** Of sections that can be made from the root; an annotation names the section. */
+  readonly sectionRecipes: readonly Descriptor[];
   /** Undefined where the release is a root and its hash device alone. */
   readonly assembly: Descriptor | undefined;
   readonly literals: readonly Descriptor[];
@@ -66,8 +69,10 @@ export function encodeReleaseManifest(
   annotations: Readonly<Record<string, string>>,
   hashes: Hashes,
 ): EncodedManifest {
-  const { config, recipe, tree, packs, sections, assembly, literals } = layers;
-  const all = [recipe, tree, ...packs, ...sections, assembly, ...literals].filter((layer) => layer !== undefined);
+  const { config, recipe, tree, packs, sections, sectionRecipes, assembly, literals } = layers;
+  const all = [recipe, tree, ...packs, ...sections, ...sectionRecipes, assembly, ...literals].filter(
+    (layer) => layer !== undefined,
+  );
   const { mediaType, digest, size } = subject ?? {};
   const document = {
     schemaVersion: 2,
@@ -119,6 +124,7 @@ export async function readReleaseManifest(
     tree: one(TREE_TYPE, false),
     packs,
     sections: ofType(SECTION_TYPE),
+    sectionRecipes: ofType(SECTION_RECIPE_TYPE),
     assembly: one(ASSEMBLY_TYPE, false),
     literals: ofType(LITERALS_TYPE),
   };

@@ -135,10 +135,18 @@ async function pullRest(
   environment: PullEnvironment,
 ): Promise<void> {
   if (assembly === undefined) return;
-  const { hashes, signal, reporter } = environment;
+  const { hashes, signal, reporter, compressContent } = environment;
+  const { name: rootName, size: rootSize } = artifactOf(release, "root")!; // opening has seen to it
+  const root = files.get(rootName)!.source(rootSize);
   const fetching = [...manifest.sections, ...manifest.literals].reduce((sum, { size }) => sum + size, 0);
   const task = reporter.start("fetching the rest", fetching);
-  const layers = openLayers(repository, manifest, environment, task.advance);
+  const layers = openLayers(
+    repository,
+    manifest,
+    environment,
+    task.advance,
+    compressContent && { root, compressContent },
+  );
   try {
     const sizes = new Map(release.artifacts.map(({ name, size }) => [name, size]));
     for (const { name, pieces } of assembly.artifacts) {

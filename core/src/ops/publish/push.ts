@@ -206,10 +206,15 @@ async function pushOne(
     const sections = parts.sections.map(({ name, content, digest }) =>
       layer(types.SECTION_TYPE, content, digest, { [types.ANNOTATION_SECTION]: name }),
     );
+    const sectionRecipes = parts.sectionRecipes.map(([section, bytes]) =>
+      layer(types.SECTION_RECIPE_TYPE, bytesSource(bytes), digestOf(hashes, bytes), {
+        [types.ANNOTATION_SECTION_DIGEST]: section,
+      }),
+    );
     const assembly =
       parts.artifacts.length === 0 ? undefined : bytesLayer(types.ASSEMBLY_TYPE, encodeAssembly(parts.artifacts));
     const literals = parts.literals.map((bytes) => bytesLayer(types.LITERALS_TYPE, bytes));
-    const layers: ReleaseLayers = { config, recipe, tree, packs, sections, assembly, literals };
+    const layers: ReleaseLayers = { config, recipe, tree, packs, sections, sectionRecipes, assembly, literals };
 
     const task = reporter.start(
       "sending",

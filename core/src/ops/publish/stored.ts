@@ -13,6 +13,7 @@ import { forwardSource } from "../copy/forward-source.ts";
 import { artifactOf, parseRelease, type Release } from "../release/release.ts";
 import { type Assembly, parseAssembly } from "./assembly.ts";
 import { assembledSource, type LayerEnvironment, openLayers } from "./layers.ts";
+import { makeStoredSection, type SectionRoot } from "./make-section.ts";
 import { type ReleaseManifest, readReleaseManifest } from "./manifest.ts";
 import { LITERALS_TYPE } from "./media-types.ts";
 import { type RootSources, rootSources } from "./root-source.ts";
@@ -30,6 +31,8 @@ export interface ForwardOptions {
   readonly onProgress?: ((amount: number) => void) | undefined;
   /** Content of a section that is there already, such as a kernel. Not closed here. */
   readonly localSection?: ((section: Descriptor) => Promise<Source | undefined>) | undefined;
+  /** The root is there already: sections that are copies of its files are made from it. */
+  readonly sectionRoot?: SectionRoot | undefined;
 }
 
 export interface StoredRelease extends FileTree {
@@ -130,7 +133,7 @@ export async function openStoredRelease(
       const source = await artifact(wanted);
       return { size: source.size, read: (...range) => source.read(...range), close: async () => {} };
     },
-    async openForward(wanted, { onProgress = () => {}, localSection = async () => undefined } = {}) {
+    async openForward(wanted, { onProgress = () => {}, localSection, sectionRoot } = {}) {
       await artifact(wanted); // throws for what is not listed; nothing is read by it
       const opened = new Map<string, ClosableSource>();
       const local = new Map<string, Source>();
@@ -138,9 +141,13 @@ export async function openStoredRelease(
       async function openLayer(digest: string): Promise<Source> {
         const section = manifest.sections.find((layer) => layer.digest === digest);
         if (section === undefined) return openLiterals(digest);
-        const there = local.get(digest) ?? opened.get(digest) ?? (await localSection(section));
-        if (there !== undefined && !opened.has(digest)) local.set(digest, there);
-        if (there !== undefined) return there;
+        const known = local.get(digest) ?? opened.get(digest);
+        if (known !== undefined) return known;
+        const there = (await localSection?.(section)) ?? (await makeIfPossible(section));
+        if (there !== undefined) {
+          local.set(digest, there);
+          return there;
+        }
         const stream = forwardSource(repository, section);
         const counted: ClosableSource = {
           size: stream.size,
@@ -153,6 +160,10 @@ export async function openStoredRelease(
         };
         opened.set(digest, counted);
         return counted;
+      }
+      async function makeIfPossible(section: Descriptor): Promise<Source | undefined> {
+        if (sectionRoot === undefined) return undefined;
+        return makeStoredSection(repository, manifest, section, sectionRoot, environment, onProgress);
       }
       function openLiterals(digest: string): Promise<Source> {
         const known = literals.get(digest);

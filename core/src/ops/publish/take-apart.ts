@@ -10,6 +10,7 @@ import { digestSource } from "../release/describe.ts";
 import { type ArtifactRole, artifactOf, type Release } from "../release/release.ts";
 import { type Assembly, isSealed, MAX_PIECES } from "./assembly.ts";
 import type { PublishEnvironment } from "./environment.ts";
+import { findSection, rootFiles } from "./find-section.ts";
 import { MAX_LITERALS } from "./layers.ts";
 import { type DraftPiece, literalCollector, MIN_OWN_LAYER } from "./literals.ts";
 import { type Candidate, findPieces } from "./pieces.ts";
@@ -26,6 +27,8 @@ export interface Section {
 export interface Parts {
   /** Each content once. */
   readonly sections: readonly Section[];
+  /** For sections that can be made from the root: the section, and the layer of its recipe. */
+  readonly sectionRecipes: readonly (readonly [section: Digest, layer: Uint8Array])[];
   readonly artifacts: Assembly["artifacts"];
   /** Layers, compressed. */
   readonly literals: readonly Uint8Array[];
@@ -89,11 +92,12 @@ export async function takeApart(
     candidates.push({ name: { artifact: name }, source });
   }
   task.end();
+  const sectionRecipes = await findRecipes(sections, opened.get(artifactOf(release, "root")!.name)!, environment); // it is open
   if (drafts.reduce((sum, { pieces }) => sum + pieces.length, 0) > MAX_PIECES)
     throw new UnsupportedError("too-many-pieces", `the artifacts have more than ${MAX_PIECES} pieces`);
   const finished = await literals.finish(compressors.zstd, hashes);
   const artifacts = drafts.map(({ name, pieces }) => ({ name, pieces: pieces.map(finished.resolve) }));
-  return { sections, artifacts, literals: finished.layers };
+  return { sections, sectionRecipes, artifacts, literals: finished.layers };
 }
 
 /**
@@ -125,4 +129,29 @@ async function largeSections(uki: Source, { hashes, signal }: PublishEnvironment
     if (!sections.has(digest)) sections.set(digest, { name, content, digest });
   }
   return [...sections.values()];
+}
+
+/** A root that cannot be read, which `seal` may make of anything, is no reason not to push it. */
+async function findRecipes(
+  sections: readonly Section[],
+  root: Source,
+  environment: PublishEnvironment,
+): Promise<Parts["sectionRecipes"]> {
+  if (sections.length === 0) return [];
+  const total = sections.reduce((sum, { content }) => sum + content.size, 0);
+  const task = environment.reporter.start("looking for files of the root in the UKI", total);
+  const recipes: [Digest, Uint8Array][] = [];
+  try {
+    const files = await rootFiles(root, environment);
+    for (const section of sections) {
+      const layer = await findSection(section, root, files, environment);
+      if (layer !== undefined) recipes.push([section.digest, layer]);
+      task.advance(section.content.size);
+    }
+  } catch (error) {
+    if (!isAshlarError(error) || (error.kind !== "FormatError" && error.kind !== "UnsupportedError")) throw error;
+  } finally {
+    task.end();
+  }
+  return recipes;
 }

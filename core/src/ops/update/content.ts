@@ -6,7 +6,7 @@ import { parseRecipe, type Recipe } from "../../formats/pack/index.ts";
 import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
 import { assertDigest, type BlockHasher, DIGEST_SIZES, type Digest } from "../../hash/index.ts";
 import { type RandomSink, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
-import type { DecompressFrame, Environment } from "../environment.ts";
+import type { CompressContent, DecompressFrame, Environment } from "../environment.ts";
 import {
   assertRootHash,
   type ForwardOptions,
@@ -85,6 +85,8 @@ export interface ReadTreeOptions extends ReadOptions {
 
 export type ContentEnvironment = Pick<Environment, "hashes" | "blockHasher" | "reporter" | "signal"> & {
   readonly decompressFrame: DecompressFrame;
+  /** An initrd is made from files of the new root with it; without, it is fetched. */
+  readonly compressContent?: CompressContent | undefined;
 };
 
 /** The entry of an artifact that every system has; `assertSystem` of install.ts has seen to it. */

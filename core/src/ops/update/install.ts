@@ -107,7 +107,8 @@ export async function installRelease(
     await emitHashDevice(hashDevice, tree.tree, release.verity);
     for (const extent of unfilled(geometry))
       for (const at of endsOf(extent)) await bringTo(device, at, zeroSource(EDGE_SIZE));
-    await writeEsp(esp, content, device, geometry, environment, onProgress);
+    const root = sliceSource(device, geometry.slotA.root.start, system.root.size);
+    await writeEsp(esp, content, device, geometry, root, environment, onProgress);
     await device.flush();
 
     if (!(await device.dropCache()))
@@ -180,19 +181,21 @@ function usedPart({ plan }: PlannedEsp): Source {
   return sliceSource(fatSource(plan), 0, Math.max(...plan.pieces.map(({ at, source }) => at + source.size)));
 }
 
-/** A kernel and an initrd that are there already are not fetched again. */
+/** A kernel and an initrd that are there already, or are copies of files of the root, are not fetched. */
 async function writeEsp(
   esp: PlannedEsp,
   content: ReleaseContent,
   device: Device,
   geometry: Geometry,
-  { hashes, reporter, signal }: ContentEnvironment,
+  root: Source,
+  { hashes, compressContent, reporter, signal }: ContentEnvironment,
   onFetched: (amount: number) => void,
 ): Promise<void> {
   const { start, size } = esp.ukiPlace(geometry);
   const there = sliceSource(device, start, size);
+  const sectionRoot = compressContent && { root, compressContent };
   const isThere = (await digestSource(there, hashes, { signal })) === artifactOf(content.release, "uki")?.digest;
-  const uki = isThere ? undefined : await content.openUki({ onProgress: onFetched });
+  const uki = isThere ? undefined : await content.openUki({ onProgress: onFetched, sectionRoot });
   esp.setUki(uki ?? there);
   const volume = usedPart(esp);
   const task = reporter.start("writing the ESP", volume.size);

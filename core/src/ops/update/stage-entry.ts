@@ -146,29 +146,32 @@ async function openLocalSections(
 
 /**
  * Writes the UKI under its temporary name, and holds what reads back against its digest. Kernel and initrd are taken from UKIs
- * that are there, and what a broken run has written is gone on with; where that turns out to be something else all
- * of it is fetched. Returns the bytes that came from a repository. Throws IntegrityError `digest-mismatch`,
+ * that are there or made from the new root, and what a broken run has written is gone on with; where that turns out to be
+ * something else all of it is fetched. Returns the bytes that came from a repository. Throws IntegrityError `digest-mismatch`,
  * `root-hash-mismatch` for a UKI that boots another root.
+ * @param root of the release, as it is on the disk
  */
 export async function writeUki(
   content: ReleaseContent,
   { uki, rootHash }: System,
   esp: EspFiles,
+  root: Source,
   environment: ContentEnvironment,
 ): Promise<number> {
-  const { signal } = environment;
+  const { compressContent, signal } = environment;
   const { entries } = await readBootEntries(esp, environment);
   const path = `${ENTRY_FOLDER}/${temporaryName(uki)}`;
   const there = await takeBack(esp, uki, environment);
   let fetched = 0;
-  async function write(from: number, helpers: readonly BootEntry[]): Promise<void> {
-    const local = await openLocalSections(esp, helpers, environment);
+  async function write(from: number, isLocal: boolean): Promise<void> {
+    const local = await openLocalSections(esp, isLocal ? entries : [], environment);
+    const sectionRoot = isLocal && compressContent !== undefined ? { root, compressContent } : undefined;
     const task = environment.reporter.start("writing the UKI", uki.size - from);
     try {
       const onProgress = (amount: number) => {
         fetched += amount;
       };
-      const source = await content.openUki({ onProgress, localSection: local.find });
+      const source = await content.openUki({ onProgress, localSection: local.find, sectionRoot });
       try {
         await esp.write(path, sized(source, uki), { from, signal, onProgress: task.advance });
       } finally {
@@ -182,8 +185,8 @@ export async function writeUki(
   }
   const isWritten = () => isUki(esp, path, uki, environment);
   if (there < uki.size || !(await isWritten())) {
-    await write(there < uki.size ? there - (there % RESUME_UNIT) : 0, entries);
-    if (!(await isWritten())) await write(0, []);
+    await write(there < uki.size ? there - (there % RESUME_UNIT) : 0, true);
+    if (!(await isWritten())) await write(0, false);
   }
   const written = await esp.open(path);
   try {

@@ -5,7 +5,7 @@
 import { toHex } from "../../bytes/index.ts";
 import { IntegrityError, PolicyError, UnsupportedError } from "../../errors/index.ts";
 import { emitHashDevice, hashDeviceSize } from "../../formats/verity/index.ts";
-import { bytesSource, forwardSink, type Piece, piecewiseSource, type Source } from "../../source/index.ts";
+import { bytesSource, forwardSink, type Piece, piecewiseSource, type Source, sliceSource } from "../../source/index.ts";
 import { verityOf } from "../publish/index.ts";
 import {
   type BootEntries,
@@ -338,7 +338,9 @@ async function stageEntry(
   if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0)
     await options.onStep?.("entry");
   await removeEntries(esp, [...obsolete, ...leftover], machine.running, environment);
-  const fetched = present === undefined ? await writeUki(content, system, esp, environment) : 0;
+  const { running, inactive } = stage.slots;
+  const root = sliceSource(machine.device, (stage.isRunning ? running : inactive).root.start, system.root.size);
+  const fetched = present === undefined ? await writeUki(content, system, esp, root, environment) : 0;
   if (options.hold === true && present?.name !== wanted.name)
     return { name: wanted.name, isNew: present === undefined, held: true, fetched };
   await options.beforeEntry?.();

@@ -1,0 +1,48 @@
+/** Systems whose kernel and initrd are files of their root, as those of distributions are. */
+import { encodeUtf8, fromUtf8 } from "../../core/src/bytes/index.ts";
+import { encodeCpio } from "../../core/src/formats/cpio/index.ts";
+import { nodeCompressors } from "../../core/src/node/index.ts";
+import type { PublishEnvironment } from "../../core/src/ops/publish/index.ts";
+import { bytesSource } from "../../core/src/source/index.ts";
+import { attributes, directory, putNode, regularFile } from "../../core/src/tree/index.ts";
+import type { SampleRelease } from "./releases.ts";
+import { noise } from "./samples.ts";
+import { type SystemOptions, systemRelease } from "./systems.ts";
+
+type Files = Readonly<Record<string, Uint8Array>>;
+
+/** Compresses by half, as programs do. */
+export const program = (size: number, seed: string) =>
+  Buffer.from(
+    noise(size / 2, seed)
+      .toString("hex")
+      .slice(0, size),
+    "latin1",
+  );
+
+export async function archiveOf(files: Files): Promise<Uint8Array> {
+  const tree = directory(attributes(0o755));
+  for (const [path, bytes] of Object.entries(files))
+    putNode(tree, fromUtf8(path), regularFile(attributes(0o644), bytesSource(bytes)));
+  return encodeCpio(tree);
+}
+
+/** @param extra files of the initrd that the root does not have */
+export async function derivedSystem(
+  version: string,
+  environment: PublishEnvironment,
+  options: SystemOptions = {},
+  extra: Files = {},
+): Promise<SampleRelease> {
+  const inBoth = {
+    "usr/lib/libc.so": program(300_000, `libc ${version}`),
+    "usr/lib/systemd/systemd": program(150_000, "systemd"),
+    "usr/lib/ö": program(3000, `name ${version}`),
+  };
+  const kernel = noise(210_000, `kernel ${version}`);
+  const initrd = await nodeCompressors.zstd(
+    await archiveOf({ ...inBoth, ...extra, etc: noise(700, "own"), init: encodeUtf8("short") }),
+  );
+  const content = { ...inBoth, "usr/lib/modules/6.12.0/vmlinuz": kernel };
+  return systemRelease(content, environment, { version, kernel, initrd, ...options });
+}
