@@ -18,6 +18,7 @@ import {
   fileSource,
   folder,
   requireMount,
+  type Seen,
   seenByKernel,
   withMount,
   writeImage,
@@ -132,10 +133,14 @@ test("random trees, written by mkfs.erofs and read by us and by the kernel", asy
       for (const [index, options] of MKFS_SETS.entries()) {
         const theirs = join(work, `theirs-${from}-${index}`);
         await mkfs.ok(["-d1", ...options.split(" ").filter((option) => option !== ""), theirs, input]);
+        const shown = `mkfs.erofs ${options}`;
         await using source = await fileSource(theirs);
-        const read = await readTree(await openErofs(source, { decompressor }));
-        const seen = await withMount(tools, theirs, (at) => seenByKernel(tools.python, at));
-        assertSame(seen, await expected(read), `mkfs.erofs ${options}`);
+        const read = await expected(await readTree(await openErofs(source, { decompressor })));
+        // Linux 6.18 misses some xattrs of inodes in a metabox that fsck.erofs and we find: there the tree itself counts,
+        // but for its times, of which mkfs.erofs 1.9.4 keeps 32 bits in this layout.
+        const timeless = (seen: readonly Seen[]) => seen.map((one) => ({ ...one, mtime: "" }));
+        if (options.includes("-m4096")) assertSame(timeless(read), timeless(await expected(root)), shown);
+        else assertSame(await withMount(tools, theirs, (at) => seenByKernel(tools.python, at)), read, shown);
         await rm(theirs);
       }
     });

@@ -35,8 +35,10 @@ export const WRITER_SETS: readonly Options[] = [
   { tails: "blocks", compression: { algorithm: "zstd", level: 1, clusterSize: 16384, hints: HINTS } },
   { tails: "ztailpacking", compression: { algorithm: "lz4", level: 1, clusterSize: 4096 } },
   { tails: "ztailpacking", compression: { algorithm: "zstd", level: 1, clusterSize: 65536 } },
+  { tails: "ztailpacking", blockSize: 1024, compression: { algorithm: "lz4hc", level: 4, clusterSize: 4096 } },
   { tails: "fragments", compression: { algorithm: "lz4hc", level: 2, clusterSize: 4096 } },
   { tails: "fragments", compression: { algorithm: "zstd", level: 1, clusterSize: 65536, hints: HINTS } },
+  { tails: "fragments", compression: { algorithm: "zstd", level: 1, packing: "bytes", clusterSize: 65536 } },
 ];
 
 export function writerOptions({ compression, ...options }: Options, encoder: ClusterEncoder): WriteErofsOptions {
