@@ -84,6 +84,7 @@ export const loadContentCompressor: () => Promise<
         library.HEAPU8.set(chunk, at);
         at += chunk.length;
       }
+      collectGarbage(); // of the reads
       const size = library._ZSTD_compress(target, capacity, source, content.size, level) >>> 0; // size_t
       if (size > capacity) throw new Error(`zstd failed with ${size - 2 ** 32}`);
       return library.HEAPU8.slice(target, target + size);

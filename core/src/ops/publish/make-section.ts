@@ -96,15 +96,21 @@ function contentOf(recipe: SectionRecipe, image: ErofsImage): Source {
 
 /** Bytes of a file that is looked for when it is read: an initrd is some hundred of them. */
 function fileWindow(image: ErofsImage, path: string, at: number, size: number): Source {
+  async function window(): Promise<Source> {
+    const inode = await image.lookup(fromUtf8(path));
+    if (inode?.type !== "file" || at + size > inode.size)
+      throw new FormatError("no-such-file", `${JSON.stringify(path)}: no file of the root has ${at + size} bytes`, {
+        path,
+      });
+    return sliceSource(image.content(inode), at, size);
+  }
   return {
     size,
-    async read(offset, length, options) {
-      const inode = await image.lookup(fromUtf8(path));
-      if (inode?.type !== "file" || at + size > inode.size)
-        throw new FormatError("no-such-file", `${JSON.stringify(path)}: no file of the root has ${at + size} bytes`, {
-          path,
-        });
-      return sliceSource(image.content(inode), at, size).read(offset, length, options);
+    read: async (offset, length, options) => (await window()).read(offset, length, options),
+    async readInto(offset, target) {
+      const source = await window();
+      if (source.readInto === undefined) target.set(await source.read(offset, target.length));
+      else await source.readInto(offset, target);
     },
   };
 }
