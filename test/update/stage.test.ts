@@ -6,6 +6,7 @@ import { SourceError } from "../../core/src/errors/index.ts";
 import { openFat } from "../../core/src/formats/fat/index.ts";
 import { planGptEdit } from "../../core/src/formats/gpt/index.ts";
 import { type ClosableSource, sourceBlob } from "../../core/src/formats/oci/index.ts";
+import { FRAME_SIZE } from "../../core/src/formats/pack/index.ts";
 import { openStoredRelease, pushReleases } from "../../core/src/ops/publish/index.ts";
 import {
   fileContent,
@@ -332,5 +333,5 @@ test("broken off anywhere, what is there is not fetched again but for what was o
     assert.equal((await run(device)).rootHash, hashOf(v3));
     most = Math.max(most, repository.traffic.read - all - documents);
   }
-  assert.ok(most <= 64 * 1024, `${most} bytes twice`);
+  assert.ok(most <= FRAME_SIZE, `${most} bytes twice`);
 });

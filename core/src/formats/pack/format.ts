@@ -7,8 +7,8 @@ import { defineStruct, le, raw, u8 } from "../../bytes/index.ts";
 import type { HashAlgorithm } from "../../hash/index.ts";
 
 /** Bytes of blocks in one zstd frame; one block where blocks are larger. */
-export const FRAME_SIZE = 64 * 1024;
-/** Frames of one pack: 256 GiB of blocks, a seek table of 32 MiB. */
+export const FRAME_SIZE = 128 * 1024;
+/** Frames of one pack: 512 GiB of blocks, a seek table of 32 MiB. */
 export const MAX_FRAMES = 2 ** 22;
 /** Blocks of one root: 64 GiB of 4 KiB, half a gigabyte of digests. */
 export const MAX_BLOCKS = 2 ** 24;

@@ -7,7 +7,7 @@ import type { StoredPack, StoredRoot } from "./stored-root.ts";
 /** Bytes of blocks that are remembered. */
 const CACHE_SIZE = 32 * 1024 * 1024;
 /** Frames that one request fetches at most: 4 MiB of blocks. */
-const MAX_FRAMES_READ = 64;
+const MAX_FRAMES_READ = 32;
 /** Places that reads may go on from. */
 const MAX_STREAMS = 16;
 /** Requests under way at a time. */

@@ -23,7 +23,7 @@ import { assertRootHash, verityOf } from "./stored-root.ts";
 const MAX_PACKS = 64;
 /** The first pack of a root, and those that come to it; the README of formats/pack has the measurements. */
 const FIRST_LEVEL = 6;
-const NEXT_LEVEL = 15;
+const NEXT_LEVEL = 19;
 /** Bytes of the root that are read at once. */
 const READ_SIZE = 1024 * 1024;
 
