@@ -66,7 +66,7 @@ interface LibraryMemory {
 
 /**
  * The frame that {@link loadZstd} makes, of content that goes into the library's memory as it is read: it is held once and
- * not twice. 27 MB of an initrd take 60 MB so, and 100 MB the other way (measured, level 9).
+ * not twice. 27 MB of an initrd take 65 MB so (measured, level 9).
  */
 export const loadContentCompressor: () => Promise<
   (content: Source, level: number, options?: ReadOptions) => Promise<Uint8Array>
