@@ -45,6 +45,7 @@ const SYSTEM: Release = {
   options: {
     timestamp: "1700000000.000000001",
     etc: "persistent",
+    rootTimeout: 90,
     tails: "blocks",
     kargs: ["a"],
     espSize: 1,
@@ -121,7 +122,12 @@ export const RELEASE_PARSERS: readonly Parser[] = [
   },
   {
     name: "recipe of a section",
-    mutants: (random) => mutateJson(Buffer.from(encodeSectionRecipe(SECTION_RECIPE)).toString(), random),
+    *mutants(random) {
+      const seed = Buffer.from(encodeSectionRecipe(SECTION_RECIPE));
+      const end = seed.indexOf("\n");
+      for (const { what, bytes } of mutateJson(seed.toString("utf8", 0, end), random))
+        yield { what, bytes: Buffer.concat([bytes, seed.subarray(end)]) };
+    },
     *shapes() {
       const pieces = Array.from({ length: 100_000 }, () => ({ path: "a", size: 1 }));
       yield shape("many pieces", Buffer.from(encodeSectionRecipe({ ...SECTION_RECIPE, pieces })));
