@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { openPack, readPackShape } from "../../core/src/formats/pack/index.ts";
+import { FRAME_SIZE, openPack, readPackShape } from "../../core/src/formats/pack/index.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
 import { missingPeers, PROGRAMS, startRegistry } from "../support/registry.ts";
 import * as faults from "../support/registry-faults.ts";
@@ -148,7 +148,7 @@ test("a pull that is killed goes on, and fetches at most one frame twice", {
       partial === undefined
         ? undefined
         : statSync(join(output, partial, "sample_1.root.erofs"), { throwIfNoEntry: false });
-    if (stalled.hits > 0 && file !== undefined && file.blocks * 512 >= whole * 65536) break;
+    if (stalled.hits > 0 && file !== undefined && file.blocks * 512 >= whole * FRAME_SIZE) break;
     assert.equal(child.exitCode, null);
     await sleep(20);
   }
