@@ -11,7 +11,6 @@ import { join } from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { encodeUtf8, fromUtf8, toHex, type Uuid } from "../core/src/bytes/index.ts";
-import { encodeCpio } from "../core/src/formats/cpio/index.ts";
 import { inlineBlockHasher } from "../core/src/hash/index.ts";
 import {
   compressContent,
@@ -31,6 +30,7 @@ import { architectureOf } from "../core/src/ops/build/architecture.ts";
 import { layoutDisk } from "../core/src/ops/build/disk.ts";
 import { composeEsp } from "../core/src/ops/build/esp.ts";
 import { planGeometry } from "../core/src/ops/build/geometry.ts";
+import { compressInitrd } from "../core/src/ops/build/initrd/index.ts";
 import { type Reporter, silentReporter } from "../core/src/ops/index.ts";
 import { openStoredRelease, pushReleases, type ReleaseFiles } from "../core/src/ops/publish/index.ts";
 import {
@@ -51,6 +51,7 @@ const MIB = 1024 * 1024;
 const FILE_SIZE = 8 * MIB;
 /** Bytes of an initrd before it is compressed; that of a Debian 12 has 27.5 MB. */
 const INITRD_SIZE = 27 * MIB;
+const INITRD_FILES = 18;
 /** Of Node, as the executable on the device has them (agent/build/executable.ts). */
 const FLAGS = ["--max-semi-space-size=1"];
 const LAYOUT = { transport: "oci", tag: undefined, digest: undefined } as const;
@@ -79,13 +80,15 @@ function programSource(size: number, seed: string): Source {
 /** Files of the root that are all of the initrd. */
 function programsOf(version: number): readonly (readonly [path: string, content: Source])[] {
   const name = (i: number) => fromUtf8(`usr/lib/program-${i}`);
-  return [0, 1, 2].map((i) => [name(i), programSource(INITRD_SIZE / 3, `program ${i} ${version}`)]);
+  const size = INITRD_SIZE / INITRD_FILES;
+  return Array.from({ length: INITRD_FILES }, (_, i) => [name(i), programSource(size, `program ${i} ${version}`)]);
 }
 
 async function initrdOf(version: number): Promise<Uint8Array> {
   const tree = directory(attributes(0o755));
   for (const [path, content] of programsOf(version)) putNode(tree, path, regularFile(attributes(0o755), content));
-  return nodeCompressors.zstd(await encodeCpio(tree));
+  const kernelConfig = encodeUtf8("CONFIG_RD_ZSTD=y\n");
+  return compressInitrd(tree, { kernelConfig, compressors: nodeCompressors });
 }
 
 /** A release in files, and what of it changes from one version to the next. */

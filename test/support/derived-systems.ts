@@ -1,10 +1,10 @@
 /** Systems whose kernel and initrd are files of their root, as those of distributions are. */
-import { encodeUtf8, fromUtf8 } from "../../core/src/bytes/index.ts";
-import { encodeCpio } from "../../core/src/formats/cpio/index.ts";
+import { concatBytes, encodeUtf8, fromUtf8 } from "../../core/src/bytes/index.ts";
+import { cpioArchives, encodeCpio } from "../../core/src/formats/cpio/index.ts";
 import { nodeCompressors } from "../../core/src/node/index.ts";
 import type { PublishEnvironment } from "../../core/src/ops/publish/index.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
-import { attributes, directory, putNode, regularFile } from "../../core/src/tree/index.ts";
+import { attributes, type Directory, directory, putNode, regularFile } from "../../core/src/tree/index.ts";
 import type { SampleRelease } from "./releases.ts";
 import { noise } from "./samples.ts";
 import { type SystemOptions, systemRelease } from "./systems.ts";
@@ -20,11 +20,20 @@ export const program = (size: number, seed: string) =>
     "latin1",
   );
 
-export async function archiveOf(files: Files): Promise<Uint8Array> {
+export const archiveOf = (files: Files): Promise<Uint8Array> => encodeCpio(treeOf(files));
+
+function treeOf(files: Files): Directory {
   const tree = directory(attributes(0o755));
   for (const [path, bytes] of Object.entries(files))
     putNode(tree, fromUtf8(path), regularFile(attributes(0o644), bytesSource(bytes)));
-  return encodeCpio(tree);
+  return tree;
+}
+
+/** As `build` makes an initrd, in archives of at most 200 kB where they can be. */
+async function initrdOf(files: Files): Promise<Uint8Array> {
+  const archives: Uint8Array[] = [];
+  for await (const archive of cpioArchives(treeOf(files), 200_000)) archives.push(await nodeCompressors.zstd(archive));
+  return concatBytes(...archives);
 }
 
 /** @param extra files of the initrd that the root does not have */
@@ -40,9 +49,7 @@ export async function derivedSystem(
     "usr/lib/ö": program(3000, `name ${version}`),
   };
   const kernel = noise(210_000, `kernel ${version}`);
-  const initrd = await nodeCompressors.zstd(
-    await archiveOf({ ...inBoth, ...extra, etc: noise(700, "own"), init: encodeUtf8("short") }),
-  );
+  const initrd = await initrdOf({ ...inBoth, ...extra, etc: noise(700, "own"), init: encodeUtf8("short") });
   const content = { ...inBoth, "usr/lib/modules/6.12.0/vmlinuz": kernel };
   return systemRelease(content, environment, { version, kernel, initrd, ...options });
 }

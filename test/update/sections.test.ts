@@ -81,6 +81,28 @@ test("a new kernel and a new initrd that are files of the new root do not travel
   assert.equal(started(bootOracle(device)).rootHash, v2.release.rootHash);
 });
 
+test("no more of an initrd is held than one of its archives; one that is a single archive is made too", async () => {
+  const sizes: number[] = [];
+  const counting = {
+    ...environment,
+    compressContent: async (...[content, options]: Parameters<typeof compressContent>) => {
+      sizes.push(content.size);
+      return environment.compressContent(content, options);
+    },
+  };
+  const machine = await machineOf(fresh.copy(), v1.release.rootHash);
+  assert.equal((await stage(machine, repository, "2", counting)).fetchedSections, 0);
+  assert.deepEqual([Math.max(...sizes) < 310_000, Math.min(...sizes) < 200_000], [true, true]);
+
+  const archive = await archiveOf({ "usr/lib/libc.so": program(300_000, "libc 2") });
+  const whole = await systemOf("2", { initrd: await nodeCompressors.zstd(archive) });
+  const own = memoryRepository();
+  await pushReleases([whole], own, { tag: "2" }, environment);
+  const device = fresh.copy();
+  assert.equal((await stage(await machineOf(device, v1.release.rootHash), own)).fetchedSections, 0);
+  assert.equal(started(bootOracle(device)).rootHash, whole.release.rootHash);
+});
+
 test("from compressed roots too", async () => {
   const method = { algorithm: "lz4", level: 1, packing: "blocks", clusterSize: 65_536 } as const;
   const compression = { method, hints: [] };

@@ -67,7 +67,8 @@ const PIECES: Assembly["artifacts"] = [
   },
 ];
 const SECTION_RECIPE: SectionRecipe = {
-  compression: "none",
+  compression: "zstd-9",
+  frames: [100, 6],
   pieces: [{ size: 6 }, { path: "usr/bin/kmod", at: 4, size: 100 }],
   literals: Buffer.from("070701"),
 };

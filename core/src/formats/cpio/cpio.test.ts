@@ -18,7 +18,7 @@ import {
   symlink,
   walkTree,
 } from "../../tree/index.ts";
-import { cpioTree, encodeCpio, parseCpio } from "./index.ts";
+import { cpioArchives, cpioTree, encodeCpio, parseCpio } from "./index.ts";
 
 const file = (text: string, mode = 0o644) => regularFile(attributes(mode), bytesSource(encodeUtf8(text)));
 
@@ -83,6 +83,38 @@ test("archives behind each other are one, later entries win", async () => {
   assert.equal(end, bytes.length - compressed.length);
   putNode(root, "etc/empty", file("no longer"));
   assert.deepEqual(await listing(cpioTree(entries)), await listing(root));
+});
+
+test("archives of a bounded size are the same tree, with directories first and hard links whole", async () => {
+  const root = sample();
+  const many = directory(attributes(0o755));
+  const twice = file("of many names");
+  for (let i = 0; i < 40; i++) {
+    putNode(many, `usr/share/${i % 7}/file ${i}`, file("x".repeat(i * 10)));
+    putNode(many, `usr/${i % 5}/again ${i}`, twice);
+  }
+  for (const tree of [root, many, directory(attributes(0o755))])
+    for (const size of [1, 500, 3000, 100_000]) {
+      const archives: Uint8Array[] = [];
+      for await (const archive of cpioArchives(tree, size)) archives.push(archive);
+      const { entries } = parseCpio(concatBytes(...archives));
+      assert.deepEqual(await listing(cpioTree(entries)), await listing(tree));
+      if (size === 100_000) assert.deepEqual(archives, [await encodeCpio(tree)]);
+      const seen = new Set<string>([""]);
+      const archiveOf = new Map<string, number>();
+      for (const { name, header, archive } of entries) {
+        assert.ok(seen.has(name.slice(0, Math.max(0, name.lastIndexOf("/")))), `${name} before its directory`);
+        seen.add(name);
+        if (!name.includes("again")) continue;
+        assert.equal(archiveOf.get("again") ?? archive, archive);
+        archiveOf.set("again", archive);
+        assert.equal(header.links, 40);
+      }
+      for (const archive of archives) {
+        const { entries: own } = parseCpio(archive);
+        assert.ok(archive.length <= size + 200 || new Set(own.map(({ header }) => header.inode)).size === 1);
+      }
+    }
 });
 
 test("names out of the tree, cut archives and odd numbers are refused", async () => {

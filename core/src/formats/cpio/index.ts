@@ -1,3 +1,3 @@
 export { MAX_NAME_SIZE, RawCpioHeader, TRAILER } from "./format.ts";
 export { type CpioEntry, type CpioHeader, cpioTree, MAX_ENTRIES, parseCpio } from "./read.ts";
-export { encodeCpio, MAX_FILE_SIZE } from "./write.ts";
+export { cpioArchives, encodeCpio, MAX_FILE_SIZE } from "./write.ts";

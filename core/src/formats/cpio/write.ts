@@ -18,31 +18,60 @@ export const MAX_FILE_SIZE = 0xffffffff;
 
 /**
  * The tree as one archive. Entries stand in canonical path order without their owners, times and extended attributes:
- * everything belongs to root and is as old as time itself. Inode numbers are counted. The content of a hard link goes
- * with its last name, as GNU cpio writes it. The root itself has no entry.
+ * everything belongs to root and is as old as time itself. Inode numbers are counted. All names of a hard link stand where
+ * its last one does, with the content behind the last, as GNU cpio writes it. The root itself has no entry.
  *
  * Throws UnsupportedError `cpio-name` for a path of more than 4095 bytes or an entry named TRAILER!!!, and
  * `cpio-file-size` for a file past 4 GiB.
  */
 export async function encodeCpio(tree: Directory): Promise<Uint8Array<ArrayBuffer>> {
+  for await (const archive of cpioArchives(tree, Number.POSITIVE_INFINITY)) return archive;
+  throw new Error("a tree is at least one archive");
+}
+
+/**
+ * The tree as archives behind each other, each whole, which is all the same to who unpacks them in turn. A directory is in
+ * no later one than what it contains, and a hard link is within one. Inode numbers begin anew in each, so that the next
+ * ones stay as they are where one changes. Errors: as above.
+ * @param size most bytes of an archive, without its trailer; one of a single file may have more
+ */
+export async function* cpioArchives(tree: Directory, size: number): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const names = countNames(tree);
-  const met = new Map<Node, { inode: number; left: number }>();
-  const parts: Uint8Array[] = [];
+  const earlier = new Map<Node, ByteString[]>(); // names of hard links whose last one is still to come
+  let parts: Uint8Array[] = [];
+  let filled = 0;
   let nextInode = 1;
   for (const { path, node } of walkTree(tree)) {
     if (path === "") continue;
-    let entry = met.get(node);
-    if (entry === undefined) {
-      entry = { inode: nextInode++, left: names.get(node) ?? 1 };
-      met.set(node, entry);
-    }
-    entry.left--;
     const links = node.type === "directory" ? directoryLinks(node) : (names.get(node) ?? 1);
-    const content = entry.left === 0 ? await contentOf(path, node) : new Uint8Array(0);
-    parts.push(...encodeEntry(path, node, entry.inode, links, content));
+    const paths = [...(earlier.get(node) ?? []), path];
+    if (node.type !== "directory" && paths.length < links) {
+      earlier.set(node, paths);
+      continue;
+    }
+    const content = await contentOf(path, node);
+    const encode = (inode: number): Uint8Array[] =>
+      paths.flatMap((name) => encodeEntry(name, node, inode, links, name === path ? content : new Uint8Array(0)));
+    let records = encode(nextInode);
+    const added = sizeOf(records);
+    if (parts.length > 0 && filled + added > size) {
+      yield concatBytes(...parts, ...encodeTrailer());
+      [parts, filled, nextInode] = [[], 0, 1];
+      records = encode(nextInode);
+    }
+    parts.push(...records);
+    filled += added;
+    nextInode++;
   }
-  parts.push(...encodeRecord(TRAILER as ByteString, { inode: 0, mode: 0, links: 1 }, new Uint8Array(0)));
-  return concatBytes(...parts);
+  yield concatBytes(...parts, ...encodeTrailer());
+}
+
+function encodeTrailer(): Uint8Array[] {
+  return encodeRecord(TRAILER as ByteString, { inode: 0, mode: 0, links: 1 }, new Uint8Array(0));
+}
+
+function sizeOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
 function encodeEntry(path: ByteString, node: Node, inode: number, links: number, content: Uint8Array): Uint8Array[] {

@@ -8,7 +8,7 @@ import { bytesSource, type Source } from "../../source/index.ts";
 import { walkTree } from "../../tree/index.ts";
 import { digestSource } from "../release/describe.ts";
 import type { PublishEnvironment } from "./environment.ts";
-import { frameContentSize } from "./frame-layer.ts";
+import { frameContentSize, frameSize } from "./frame-layer.ts";
 import { makeSection } from "./make-section.ts";
 import {
   encodeSectionRecipe,
@@ -21,7 +21,7 @@ import {
 
 /** Files with fewer bytes are literals: their path costs about as much. */
 const MIN_FILE = 512;
-/** Bytes of an initrd that is not compressed. */
+/** Bytes of an initrd, as it is and uncompressed. */
 const MAX_ARCHIVE = 256 * 1024 * 1024;
 
 export interface FoundSection {
@@ -95,10 +95,10 @@ async function draftRecipe(
 ): Promise<SectionRecipe | undefined> {
   const path = await files.find(section);
   if (path !== undefined)
-    return { compression: "none", pieces: [{ path, size: section.size }], literals: new Uint8Array(0) };
+    return { compression: "none", frames: [], pieces: [{ path, size: section.size }], literals: new Uint8Array(0) };
   const archive = await archiveIn(section, environment);
   if (archive === undefined) return undefined;
-  const { compression, bytes } = archive;
+  const { compression, frames, bytes } = archive;
   const pieces: SectionPiece[] = [];
   const literals: Uint8Array[] = [];
   let done = 0;
@@ -117,19 +117,30 @@ async function draftRecipe(
     done += content.length;
   }
   addLiteral(bytes.length);
-  return { compression, pieces, literals: concatBytes(...literals) };
+  return { compression, frames, pieces, literals: concatBytes(...literals) };
 }
 
-/** The cpio archive that a section is, or that it has in one zstd frame. */
+/** The cpio archives that a section is, or that it has in zstd frames behind each other. */
 async function archiveIn(section: Source, { decompressFrame, signal }: PublishEnvironment) {
   if (section.size > MAX_ARCHIVE) return undefined;
   const stored = await section.read(0, section.size, { signal });
   try {
-    const size = frameContentSize(stored);
-    if (size === undefined) return { compression: "none", bytes: stored, entries: parseCpio(stored).entries } as const;
-    if (size > MAX_COMPRESSED_CONTENT) return undefined;
-    const bytes = decompressFrame(stored, size, "section");
-    return { compression: "zstd-9", bytes, entries: parseCpio(bytes).entries } as const;
+    if (frameContentSize(stored) === undefined)
+      return { compression: "none", frames: [], bytes: stored, entries: parseCpio(stored).entries } as const;
+    const contents: Uint8Array[] = [];
+    let total = 0;
+    for (let at = 0; at < stored.length; ) {
+      const rest = stored.subarray(at);
+      const [size, length] = [frameContentSize(rest), frameSize(rest)];
+      if (size === undefined || length === undefined || size > MAX_COMPRESSED_CONTENT) return undefined;
+      total += size;
+      if (total > MAX_ARCHIVE) return undefined;
+      contents.push(decompressFrame(rest.subarray(0, length), size, "section"));
+      at += length;
+    }
+    const bytes = concatBytes(...contents);
+    const frames = contents.map(({ length }) => length);
+    return { compression: "zstd-9", frames, bytes, entries: parseCpio(bytes).entries } as const;
   } catch (error) {
     if (isAshlarError(error)) return undefined; // something else, as a kernel
     throw error;

@@ -1,9 +1,9 @@
 /** Makes a section of a UKI from the root by its recipe. */
 import { fromUtf8 } from "../../bytes/index.ts";
-import { FormatError, isAshlarError } from "../../errors/index.ts";
+import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.ts";
 import { type ErofsImage, openErofs } from "../../formats/erofs/index.ts";
 import type { Descriptor, Repository } from "../../formats/oci/index.ts";
-import type { Hashes } from "../../hash/index.ts";
+import { formatDigest, type Hashes } from "../../hash/index.ts";
 import {
   bytesSource,
   type Piece,
@@ -35,9 +35,55 @@ export async function makeSection(
   { hashes, compressContent, signal }: MakeSectionEnvironment,
 ): Promise<Source | undefined> {
   const content = contentOf(recipe, await openErofs(root));
-  const made = recipe.compression === "none" ? content : bytesSource(await compressContent(content, { signal }));
-  if (made.size !== size) return undefined;
-  return (await digestSource(made, hashes, { signal })) === digest ? made : undefined;
+  const { frames } = recipe;
+  if (frames.length === 0)
+    return content.size === size && (await digestSource(content, hashes, { signal })) === digest ? content : undefined;
+  const parts: Source[] = [];
+  for (let start = 0; parts.length < frames.length; ) {
+    const length = frames[parts.length]!; // in range
+    parts.push(sliceSource(content, start, length));
+    start += length;
+  }
+  let held: { readonly index: number; readonly bytes: Uint8Array } | undefined;
+  async function frame(index: number): Promise<Uint8Array> {
+    if (held?.index !== index) {
+      held = undefined; // before the next one takes its memory
+      held = { index, bytes: await compressContent(parts[index]!, { signal }) }; // index of frames
+    }
+    return held.bytes;
+  }
+  // Made twice, now for the digest and later to be read, but for the last one: then no more than a frame is in memory.
+  const hasher = hashes.create("sha256");
+  const sizes: number[] = [];
+  for (const index of frames.keys()) {
+    const bytes = await frame(index);
+    hasher.update(bytes);
+    sizes.push(bytes.length);
+  }
+  if (formatDigest("sha256", hasher.digest()) !== digest) return undefined;
+  let at = 0;
+  const pieces = sizes.map((length, index): Piece => {
+    const piece = { at, source: lateSource(length, () => frame(index)) };
+    at += length;
+    return piece;
+  });
+  return at === size ? piecewiseSource(size, pieces) : undefined;
+}
+
+/** Bytes that are made when they are read. Throws IntegrityError `size-mismatch` where they are not as many as they were. */
+function lateSource(size: number, make: () => Promise<Uint8Array>): Source {
+  return {
+    size,
+    async read(offset, length) {
+      const bytes = await make();
+      if (bytes.length !== size)
+        throw new IntegrityError("size-mismatch", `a frame of a section has ${bytes.length} bytes, it had ${size}`, {
+          expected: size,
+          actual: bytes.length,
+        });
+      return bytes.subarray(offset, offset + length);
+    },
+  };
 }
 
 /** Where sections need not come from the repository. */

@@ -24,12 +24,17 @@ const piece = fc.record(
 
 test("what is written is read, whatever the pieces", () => {
   fc.assert(
-    fc.property(fc.array(piece), fc.constantFrom("none", "zstd-9"), fc.nat(), (drafts, compression, fill) => {
+    fc.property(fc.array(piece, { minLength: 1 }), fc.nat(3), fc.nat(), (drafts, cuts, fill) => {
       const pieces: SectionPiece[] = drafts.map(({ at, ...rest }) =>
         "path" in rest && at !== undefined ? { ...rest, at } : rest,
       );
       const size = contentSizeOf({ pieces: pieces.filter(({ path }) => path === undefined) });
-      const recipe = { compression, pieces, literals: new Uint8Array(size).fill(fill) } as const;
+      const literals = new Uint8Array(size).fill(fill);
+      const content = contentSizeOf({ pieces });
+      const frames = [...Array<number>(Math.min(cuts, content - 1)).fill(1), content - Math.min(cuts, content - 1)];
+      const compressed = { compression: "zstd-9", frames, pieces, literals } as const;
+      assert.deepEqual(parse(encodeSectionRecipe(compressed), 1), compressed);
+      const recipe = { compression: "none", frames: [], pieces, literals } as const;
       assert.deepEqual(parse(encodeSectionRecipe(recipe), contentSizeOf(recipe)), recipe);
     }),
   );
@@ -50,6 +55,11 @@ test("what is not one, or asks for too much, is refused", () => {
     [written({ ...GOOD, pieces: [{ path: "", size: 990 }, { size: 10 }] }), "bad-section-recipe"],
     [written({ ...GOOD, pieces: [{ path: "a".repeat(5000), size: 990 }, { size: 10 }] }), "bad-section-recipe"],
     [written({ ...GOOD, pieces: [{ path: "a", at: 2 ** 60, size: 990 }, { size: 10 }] }), "bad-section-recipe"],
+    [written({ ...GOOD, compression: "zstd-9", frames: [] }), "bad-section-recipe"],
+    [written({ ...GOOD, compression: "zstd-9", frames: [999] }), "bad-section-recipe"],
+    [written({ ...GOOD, compression: "zstd-9", frames: [1000, 0] }), "bad-section-recipe"],
+    [written({ ...GOOD, compression: "zstd-9", frames: [1001, -1] }), "bad-section-recipe"],
+    [written({ ...GOOD, compression: "zstd-9", frames: Array(1025).fill(1) }), "bad-section-recipe"],
     [written({ ...GOOD, pieces: Array(20_001).fill({ path: "a", size: 1 }) }, 0), "bad-section-recipe"],
     [
       written({ ...GOOD, compression: "zstd-9", pieces: [{ path: "a", size: MAX_COMPRESSED_CONTENT + 1 }] }, 0),

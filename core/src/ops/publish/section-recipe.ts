@@ -14,14 +14,16 @@ export const SECTION_RECIPE_SCHEMA = "ashlar.section-recipe/v1";
 export const MAX_SECTION_RECIPE = 4 * 1024 * 1024;
 /** Pieces of one recipe; an initrd has some hundred files. */
 const MAX_SECTION_PIECES = 20_000;
-/** Bytes of a section that is made; kernels and initrds of distributions have 10 to 100 MB. */
+/** Bytes of a section that is made, and of its content; kernels and initrds of distributions have 10 to 100 MB. */
 const MAX_MADE_SECTION = 256 * 1024 * 1024;
-/** Bytes of content that is to be compressed: all of it is in memory then, and half as much again. */
+/** Bytes of content of one frame that is to be made: all of it is in memory then, and half as much again. */
 export const MAX_COMPRESSED_CONTENT = 40 * 1024 * 1024;
+/** Frames of one section; `build` makes one of each 4 MiB. */
+const MAX_SECTION_FRAMES = 1024;
 /** Bytes of a path of the root. */
 const MAX_PATH = 4096;
 
-/** `none`: the content is the section. `zstd-9`: what the pinned encoder makes of it at that level. */
+/** `none`: the content is the section. `zstd-9`: the frames that the pinned encoder makes of it at that level. */
 const COMPRESSIONS = ["none", "zstd-9"] as const;
 
 const SectionPieceEntry = v.object({
@@ -36,6 +38,14 @@ const SectionPieceEntry = v.object({
 const SectionRecipeSchema = v.object({
   schema: v.literal(SECTION_RECIPE_SCHEMA),
   compression: v.picklist(COMPRESSIONS),
+  /** Bytes of content in each frame. Absent: there is one, of all of it. */
+  frames: v.optional(
+    v.pipe(
+      v.array(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+      v.minLength(1),
+      v.maxLength(MAX_SECTION_FRAMES),
+    ),
+  ),
   pieces: v.pipe(v.array(SectionPieceEntry), v.maxLength(MAX_SECTION_PIECES)),
 });
 
@@ -43,6 +53,8 @@ export type SectionPiece = v.InferOutput<typeof SectionPieceEntry>;
 
 export interface SectionRecipe {
   readonly compression: (typeof COMPRESSIONS)[number];
+  /** Bytes of content in each frame; none where the content is the section. */
+  readonly frames: readonly number[];
   readonly pieces: readonly SectionPiece[];
   /** Content of the pieces without a path, one behind the other. */
   readonly literals: Uint8Array;
@@ -51,8 +63,9 @@ export interface SectionRecipe {
 const NEWLINE = 0x0a;
 
 /** One line of JSON, and the literals behind it. */
-export function encodeSectionRecipe({ compression, pieces, literals }: SectionRecipe): Uint8Array {
-  const document = { schema: SECTION_RECIPE_SCHEMA, compression, pieces: [...pieces] };
+export function encodeSectionRecipe({ compression, frames, pieces, literals }: SectionRecipe): Uint8Array {
+  const split = frames.length > 1 ? { frames } : {};
+  const document = { schema: SECTION_RECIPE_SCHEMA, compression, ...split, pieces };
   return concatBytes(encodeUtf8(JSON.stringify(document)), Uint8Array.of(NEWLINE), literals);
 }
 
@@ -78,12 +91,17 @@ export function parseSectionRecipe(bytes: Uint8Array, sectionSize: number, what:
       "section-recipe-schema",
       `${what}: schema ${JSON.stringify(schema.slice(0, 40))} is newer than this Ashlar`,
     );
-  const { compression, pieces } = checkDocument(SectionRecipeSchema, document, "bad-section-recipe", what);
+  const checked = checkDocument(SectionRecipeSchema, document, "bad-section-recipe", what);
+  const { compression, pieces } = checked;
   const literals = bytes.subarray(end + 1);
   const literalSize = contentSizeOf({ pieces: pieces.filter(({ path }) => path === undefined) });
   if (literalSize !== literals.length) fail(`has ${literals.length} bytes of literals, its pieces ${literalSize}`);
   const size = contentSizeOf({ pieces });
-  const fits = compression === "none" ? size === sectionSize : size <= MAX_COMPRESSED_CONTENT;
-  if (!fits || sectionSize > MAX_MADE_SECTION) fail(`makes ${size} bytes for a section of ${sectionSize}`);
-  return { compression, pieces, literals };
+  const frames = compression === "none" ? [] : (checked.frames ?? [size]);
+  const made = compression === "none" ? sectionSize : frames.reduce((sum, frame) => sum + frame, 0);
+  if (size !== made || Math.max(size, sectionSize) > MAX_MADE_SECTION)
+    fail(`makes ${size} bytes for a section of ${sectionSize}, in frames of ${made}`);
+  if (frames.some((frame) => frame > MAX_COMPRESSED_CONTENT))
+    fail(`a frame has more than ${MAX_COMPRESSED_CONTENT} bytes`);
+  return { compression, frames, pieces, literals };
 }
