@@ -48,7 +48,7 @@ export async function inspectRelease(release: Release, beside: FileTree): Promis
 export function inspectStoredRelease({ release, manifest, root }: StoredRelease): ReleaseReport {
   const { artifacts, ...rest } = release;
   const { config, recipe, tree, packs, sections, assembly, literals, descriptor, subject, annotations } = manifest;
-  const layers = [config, recipe, tree, ...packs, ...sections, assembly, ...literals].filter(
+  const layers = [config, recipe, tree, ...packs, ...sections.map(({ layer }) => layer), assembly, ...literals].filter(
     (one) => one !== undefined,
   );
   return {

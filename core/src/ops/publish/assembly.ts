@@ -13,7 +13,7 @@ export const MAX_PIECES = 20_000;
 const Count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const PieceEntry = v.object({
-  /** Digest of the layer that the bytes are in. With neither this nor `artifact` they are zeros. */
+  /** Digest of the literals or of the section that the bytes are in; of a section in frames it is not that of the layer. With neither this nor `artifact` they are zeros. */
   layer: v.optional(v.pipe(v.string(), v.regex(/^sha256:[0-9a-f]{64}$/, "a digest"))),
   /** Name of the artifact that the bytes are in: the root, its hash device, or one further up in this list. */
   artifact: v.optional(v.string()),

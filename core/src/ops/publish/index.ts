@@ -30,3 +30,4 @@ export {
   type StoredRelease,
 } from "./stored.ts";
 export { assertRootHash, readVerifiedTree, verityOf, zeroDigest } from "./stored-root.ts";
+export type { StoredSection } from "./stored-section.ts";

@@ -1,8 +1,10 @@
 /** The layers that artifacts other than the root are put together from, as sources. Each is verified before it is used. */
 import { FormatError } from "../../errors/index.ts";
 import type { Descriptor, Repository } from "../../formats/oci/index.ts";
+import { assertDigest, digestAlgorithm, formatDigest } from "../../hash/index.ts";
 import {
   bytesSource,
+  chunksOf,
   type Piece,
   piecewiseSource,
   type Scratch,
@@ -11,11 +13,10 @@ import {
   sliceSource,
 } from "../../source/index.ts";
 import type { Assembly } from "./assembly.ts";
-import { copyBlob } from "./copy-blob.ts";
 import { type FrameLayerEnvironment, readFrameLayer } from "./frame-layer.ts";
 import { makeStoredSection, type SectionRoot } from "./make-section.ts";
 import type { ReleaseManifest } from "./manifest.ts";
-import { LITERALS_TYPE } from "./media-types.ts";
+import { openStoredSection } from "./stored-section.ts";
 
 /** Bytes of one layer of literals, uncompressed and as stored. */
 export const MAX_LITERALS = 16 * 1024 * 1024;
@@ -42,17 +43,32 @@ export function openLayers(
   const scratches: Scratch[] = [];
 
   async function load(digest: string): Promise<Source> {
-    const descriptor = [...sections, ...literals].find((layer) => layer.digest === digest)!; // the assembly was checked
-    if (descriptor.mediaType === LITERALS_TYPE) return loadLiterals(repository, descriptor, environment, onProgress);
+    const section = sections.find((one) => one.digest === digest);
+    if (section === undefined) {
+      const descriptor = literals.find((layer) => layer.digest === digest)!; // the assembly was checked
+      return loadLiterals(repository, descriptor, environment, onProgress);
+    }
     const made =
-      sectionRoot && (await makeStoredSection(repository, manifest, descriptor, sectionRoot, environment, () => {}));
+      sectionRoot && (await makeStoredSection(repository, manifest, section, sectionRoot, environment, () => {}));
     if (made !== undefined) {
-      onProgress(made.size);
+      onProgress(section.layer.size);
       return made;
     }
     const scratch = await environment.scratch.create();
     scratches.push(scratch);
-    await copyBlob(repository, descriptor, scratch, environment.hashes, { signal: environment.signal, onProgress });
+    const { hashes, decompressFrame, signal } = environment;
+    const stored = openStoredSection(repository, section, decompressFrame, onProgress);
+    try {
+      const hasher = hashes.create(digestAlgorithm(section.digest));
+      for await (const chunk of chunksOf(stored, { signal })) {
+        hasher.update(chunk);
+        await scratch.append(chunk);
+      }
+      const actual = formatDigest(digestAlgorithm(section.digest), hasher.digest());
+      assertDigest(actual, section.digest, `${repository.name}: section ${section.digest}`);
+    } finally {
+      await stored.close();
+    }
     return scratch;
   }
   return {

@@ -2,7 +2,7 @@
 import { fromUtf8 } from "../../bytes/index.ts";
 import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.ts";
 import { type ErofsImage, openErofs } from "../../formats/erofs/index.ts";
-import type { Descriptor, Repository } from "../../formats/oci/index.ts";
+import type { Repository } from "../../formats/oci/index.ts";
 import { formatDigest, type Hashes } from "../../hash/index.ts";
 import {
   bytesSource,
@@ -18,6 +18,7 @@ import { type FrameLayerEnvironment, readFrameLayer } from "./frame-layer.ts";
 import type { ReleaseManifest } from "./manifest.ts";
 import { ANNOTATION_SECTION_DIGEST } from "./media-types.ts";
 import { contentSizeOf, MAX_SECTION_RECIPE, parseSectionRecipe, type SectionRecipe } from "./section-recipe.ts";
+import type { StoredSection } from "./stored-section.ts";
 
 export interface MakeSectionEnvironment extends ReadOptions {
   readonly hashes: Hashes;
@@ -30,7 +31,7 @@ export interface MakeSectionEnvironment extends ReadOptions {
  */
 export async function makeSection(
   recipe: SectionRecipe,
-  { digest, size }: Pick<Descriptor, "digest" | "size">,
+  { digest, size }: Pick<StoredSection, "digest" | "size">,
   root: Source,
   { hashes, compressContent, signal }: MakeSectionEnvironment,
 ): Promise<Source | undefined> {
@@ -101,7 +102,7 @@ export interface SectionRoot {
 export async function makeStoredSection(
   repository: Repository,
   { sectionRecipes }: ReleaseManifest,
-  section: Descriptor,
+  section: StoredSection,
   { root, compressContent }: SectionRoot,
   environment: FrameLayerEnvironment,
   onProgress: (amount: number) => void,

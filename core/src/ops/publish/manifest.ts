@@ -12,10 +12,12 @@ import {
   PACK_TYPE,
   RECIPE_TYPE,
   RELEASE_TYPE,
+  SECTION_FRAMES_TYPE,
   SECTION_RECIPE_TYPE,
   SECTION_TYPE,
   TREE_TYPE,
 } from "./media-types.ts";
+import { parseStoredSection, type StoredSection } from "./stored-section.ts";
 
 /** Layers by what they are; layers of types that are not known here are left out. */
 export interface ReleaseLayers {
@@ -33,7 +35,8 @@ export interface ReleaseLayers {
   readonly literals: readonly Descriptor[];
 }
 
-export interface ReleaseManifest extends ReleaseLayers {
+export interface ReleaseManifest extends Omit<ReleaseLayers, "sections"> {
+  readonly sections: readonly StoredSection[];
   readonly descriptor: Descriptor;
   readonly subject: Descriptor | undefined;
   readonly annotations: Readonly<Record<string, string>>;
@@ -89,7 +92,7 @@ export function encodeReleaseManifest(
 
 /**
  * Reads and interprets the manifest of a release. Errors: those of {@link readBlob} and of the parser; UnsupportedError
- * `not-a-release` for what is something else; FormatError `bad-manifest` where layers are missing.
+ * `not-a-release` for what is something else; FormatError `bad-manifest` where layers are missing, `bad-section`.
  */
 export async function readReleaseManifest(
   store: BlobStore,
@@ -123,7 +126,9 @@ export async function readReleaseManifest(
     recipe: one(RECIPE_TYPE, true)!, // it is needed
     tree: one(TREE_TYPE, false),
     packs,
-    sections: ofType(SECTION_TYPE),
+    sections: layers
+      .filter(({ mediaType }) => mediaType === SECTION_TYPE || mediaType === SECTION_FRAMES_TYPE)
+      .map((layer) => parseStoredSection(layer, what)),
     sectionRecipes: ofType(SECTION_RECIPE_TYPE),
     assembly: one(ASSEMBLY_TYPE, false),
     literals: ofType(LITERALS_TYPE),

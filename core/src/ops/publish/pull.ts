@@ -138,7 +138,10 @@ async function pullRest(
   const { hashes, signal, reporter, compressContent } = environment;
   const { name: rootName, size: rootSize } = artifactOf(release, "root")!; // opening has seen to it
   const root = files.get(rootName)!.source(rootSize);
-  const fetching = [...manifest.sections, ...manifest.literals].reduce((sum, { size }) => sum + size, 0);
+  const fetching = [...manifest.sections.map(({ layer }) => layer), ...manifest.literals].reduce(
+    (sum, { size }) => sum + size,
+    0,
+  );
   const task = reporter.start("fetching the rest", fetching);
   const layers = openLayers(
     repository,

@@ -23,7 +23,8 @@ import {
 } from "./manifest.ts";
 import * as types from "./media-types.ts";
 import { assertTagHoldsRelease, newestRelease, readKnownPacks, resolveIfThere } from "./previous.ts";
-import { type PackedRoot, packRoot, readLeafLevel } from "./push-root.ts";
+import { packRoot, readLeafLevel } from "./push-root.ts";
+import { packSection } from "./stored-section.ts";
 import { takeApart } from "./take-apart.ts";
 
 /** A release beside its artifacts. */
@@ -180,10 +181,11 @@ async function pushOne(
   const { hashes, signal, reporter } = environment;
   const known = previous === undefined ? [] : await readKnownPacks(repository, previous, release, environment);
   const opened = await openArtifacts(files);
-  let packed: PackedRoot | undefined;
+  const made: { dispose(): Promise<void> }[] = [];
   try {
     const sealed = await readLeafLevel(opened.hashDevice, release, environment, files.name);
-    packed = await packRoot(opened.root, release, sealed, known, environment, files.name);
+    const packed = await packRoot(opened.root, release, sealed, known, environment, files.name);
+    if (packed.newPack !== undefined) made.push(packed.newPack.content);
     const parts = await takeApart(release, opened.all, environment);
 
     const blobs: PushedBlob[] = [];
@@ -203,9 +205,13 @@ async function pushOne(
     );
     const newest = packs.at(-1);
     if (packed.newPack !== undefined && newest !== undefined) contents.push([newest, packed.newPack.content]);
-    const sections = parts.sections.map(({ name, content, digest }) =>
-      layer(types.SECTION_TYPE, content, digest, { [types.ANNOTATION_SECTION]: name }),
-    );
+    const sections: Descriptor[] = [];
+    for (const section of parts.sections) {
+      const stored = await packSection(section, environment);
+      made.push(stored);
+      sections.push(stored.layer);
+      contents.push([stored.layer, stored.content]);
+    }
     const sectionRecipes = parts.sectionRecipes.map(([section, bytes]) =>
       layer(types.SECTION_RECIPE_TYPE, bytesSource(bytes), digestOf(hashes, bytes), {
         [types.ANNOTATION_SECTION_DIGEST]: section,
@@ -251,7 +257,7 @@ async function pushOne(
       packs: packs.length,
     };
   } finally {
-    await packed?.newPack?.content.dispose();
+    for (const part of made) await part.dispose();
     for (const source of opened.all.values()) await source.close();
   }
 }

@@ -9,15 +9,14 @@ import {
 } from "../../formats/oci/index.ts";
 import type { BlockHasher } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
-import { forwardSource } from "../copy/forward-source.ts";
 import { artifactOf, parseRelease, type Release } from "../release/release.ts";
 import { type Assembly, parseAssembly } from "./assembly.ts";
 import { assembledSource, type LayerEnvironment, openLayers } from "./layers.ts";
 import { makeStoredSection, type SectionRoot } from "./make-section.ts";
 import { type ReleaseManifest, readReleaseManifest } from "./manifest.ts";
-import { LITERALS_TYPE } from "./media-types.ts";
 import { type RootSources, rootSources } from "./root-source.ts";
 import { openStoredRoot, type StoredRoot } from "./stored-root.ts";
+import { openStoredSection, type StoredSection } from "./stored-section.ts";
 
 /** Bytes: zeros cost nothing to store and much to check. */
 const MAX_ARTIFACT_SIZE = 2 ** 40;
@@ -30,7 +29,7 @@ export interface ForwardOptions {
   /** @param amount bytes that were read since the last call and had to be fetched */
   readonly onProgress?: ((amount: number) => void) | undefined;
   /** Content of a section that is there already, such as a kernel. Not closed here. */
-  readonly localSection?: ((section: Descriptor) => Promise<Source | undefined>) | undefined;
+  readonly localSection?: ((section: StoredSection) => Promise<Source | undefined>) | undefined;
   /** The root is there already: sections that are copies of its files are made from it. */
   readonly sectionRoot?: SectionRoot | undefined;
 }
@@ -148,20 +147,11 @@ export async function openStoredRelease(
           local.set(digest, there);
           return there;
         }
-        const stream = forwardSource(repository, section);
-        const counted: ClosableSource = {
-          size: stream.size,
-          async read(offset, length, options) {
-            const bytes = await stream.read(offset, length, options);
-            onProgress(length);
-            return bytes;
-          },
-          close: () => stream.close(),
-        };
-        opened.set(digest, counted);
-        return counted;
+        const stream = openStoredSection(repository, section, environment.decompressFrame, onProgress);
+        opened.set(digest, stream);
+        return stream;
       }
-      async function makeIfPossible(section: Descriptor): Promise<Source | undefined> {
+      async function makeIfPossible(section: StoredSection): Promise<Source | undefined> {
         if (sectionRoot === undefined) return undefined;
         return makeStoredSection(repository, manifest, section, sectionRoot, environment, onProgress);
       }
@@ -204,8 +194,8 @@ async function readAssembly(
   { hashes, signal }: StoredEnvironment,
 ): Promise<Assembly | undefined> {
   const layers = new Map<string, number | undefined>();
-  for (const { digest, size, mediaType } of [...manifest.sections, ...manifest.literals])
-    layers.set(digest, mediaType === LITERALS_TYPE ? undefined : size);
+  for (const { digest } of manifest.literals) layers.set(digest, undefined);
+  for (const { digest, size } of manifest.sections) layers.set(digest, size);
   if (manifest.assembly === undefined) {
     const missing = release.artifacts.find(({ role }) => role !== "root" && role !== "root-verity");
     if (missing === undefined) return undefined;

@@ -4,11 +4,12 @@
  */
 import { equalBytes } from "../../bytes/index.ts";
 import { IntegrityError, isAshlarError } from "../../errors/index.ts";
-import type { ClosableSource, Descriptor } from "../../formats/oci/index.ts";
+import type { ClosableSource } from "../../formats/oci/index.ts";
 import { openPe } from "../../formats/pe/index.ts";
 import { assertDigest, type Digest } from "../../hash/index.ts";
 import { type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import { readUki } from "../disk/disk.ts";
+import type { StoredSection } from "../publish/index.ts";
 import { digestSource } from "../release/describe.ts";
 import { stemOf } from "../release/identity.ts";
 import type { Release } from "../release/release.ts";
@@ -108,7 +109,7 @@ export function freeStem(system: System, entries: readonly EntryName[]): string 
 
 /** Large sections of the UKIs on the ESP, to be found by digest. */
 interface LocalSections {
-  find(section: Descriptor): Promise<Source | undefined>;
+  find(section: StoredSection): Promise<Source | undefined>;
   close(): Promise<void>;
 }
 
