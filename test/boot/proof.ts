@@ -51,8 +51,15 @@ export function installDisk(built: BuiltDisk): BuiltDisk {
   return { ...built, disk, varSize: VAR_SIZE + more };
 }
 
-export async function boot(t: TestContext, { disk, folder }: BuiltDisk, name: string): Promise<Guest> {
-  const guest = await bootDisk({ disk, log: join(folder, `${name}.log`) });
+/** @param drives read by the guest as /dev/disk/by-id/virtio-ashlar1, 2 … */
+export async function boot(
+  t: TestContext,
+  { disk, folder }: BuiltDisk,
+  name: string,
+  drives: readonly string[] = [],
+): Promise<Guest> {
+  const extraDrives = drives.map((file) => ({ file, readOnly: true }));
+  const guest = await bootDisk({ disk, extraDrives, log: join(folder, `${name}.log`) });
   await guest.waitFor(/login:/, BOOT_TIMEOUT);
   await guest.run("systemctl is-system-running --wait", BOOT_TIMEOUT);
   t.diagnostic(`${name}: ${(await guest.ok("systemd-analyze | head -n 1")).trim()}`);

@@ -5,20 +5,20 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { bytesOf, fromUtf8, toHex } from "../../core/src/bytes/index.ts";
+import { fromUtf8, toHex } from "../../core/src/bytes/index.ts";
 import { type ClusterEncoder, inlineClusterEncoder } from "../../core/src/codecs/index.ts";
 import { writeErofs } from "../../core/src/formats/erofs/index.ts";
-import { encodeTar, type TarInput } from "../../core/src/formats/tar/index.ts";
 import { createClusterEncoder, nodeHashes } from "../../core/src/node/index.ts";
 import { loadFrameMaker } from "../../core/src/node/zstd-wasm.ts";
-import { memorySink, readAll } from "../../core/src/source/index.ts";
-import { attributes, type Directory, directory, putNode, walkTree } from "../../core/src/tree/index.ts";
+import { memorySink } from "../../core/src/source/index.ts";
+import { attributes, type Directory, directory, putNode } from "../../core/src/tree/index.ts";
 import { folder } from "../support/erofs-images.ts";
 import { randomTree } from "../support/erofs-random-trees.ts";
 import { WRITER_SETS, writerOptions } from "../support/erofs-writers.ts";
 import { requirePeer } from "../support/oracle.ts";
 import { REPOSITORY } from "../support/roots.ts";
 import { digests } from "../support/samples.ts";
+import { tarOfTree } from "../support/tar-tree.ts";
 
 const WORKERS = [1, 2, 3, 8];
 
@@ -51,13 +51,20 @@ test("one image for any number of workers, with every set of options", async () 
   assert.ok(found.size >= 10);
 });
 
-const COMPRESSIONS: readonly (readonly string[])[] = [
+const FORMS: readonly (readonly string[])[] = [
   ["--compress", "none"],
+  ["--compress", "none", "--tails", "inline"],
+  ["--chunksize", "4096"],
+  ["--chunksize", "64K", "--tails", "inline"],
   ["--compress", "lz4"],
   ["--compress", "lz4", "--cluster", "64K"],
   ["--compress", "lz4hc,9", "--cluster", "8K"],
   ["--compress", "zstd,3", "--cluster", "64K"],
   ["--compress", "zstd,3", "--cluster", "64K", "--target-kernel", "6.18"], // packed in bytes
+  ["--compress", "lz4", "--tails", "ztailpacking"],
+  ["--compress", "zstd,3", "--cluster", "64K", "--tails", "ztailpacking"],
+  ["--compress", "lz4hc,9", "--cluster", "64K", "--tails", "fragments"],
+  ["--compress", "zstd,3", "--tails", "fragments", "--target-kernel", "6.18"],
 ];
 
 test("eight builds with 1, 2, 3 and 8 workers, this Node and a newer one: one digest", async (t) => {
@@ -68,28 +75,8 @@ test("eight builds with 1, 2, 3 and 8 workers, this Node and a newer one: one di
   const [other, ours] = [stdout, process.versions.node].map((version) => Number.parseInt(version, 10));
   assert.ok(other! > ours!, `${stdout} is newer than ${process.versions.node}`);
   const work = await folder(t);
-  const members: (TarInput & { content?: Uint8Array })[] = [];
-  for (const { path, node } of walkTree(sample())) {
-    const { mode, uid, gid, mtime, xattrs } = node;
-    if (node.type !== "file" && node.type !== "directory" && node.type !== "symlink") continue;
-    if (bytesOf(path).length > 4000) continue;
-    const content = node.type === "file" ? await readAll(node.content, 2 ** 30, path) : undefined;
-    const linkTarget = node.type === "symlink" ? node.target : fromUtf8("");
-    const name = path === "" ? fromUtf8("./") : path;
-    members.push({
-      path: name,
-      type: node.type,
-      linkTarget,
-      mode,
-      uid,
-      gid,
-      mtime,
-      xattrs,
-      ...(content && { content }),
-    });
-  }
-  writeFileSync(join(work, "x.tar"), encodeTar(members));
-  for (const flags of COMPRESSIONS) {
+  writeFileSync(join(work, "x.tar"), await tarOfTree(sample()));
+  for (const flags of FORMS) {
     const found = new Set<string>();
     for (const program of [process.execPath, newer.path])
       for (const workers of WORKERS) {

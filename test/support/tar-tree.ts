@@ -1,8 +1,8 @@
-// A tree out of a plain tar whose contents stay there.
+// A tree out of a plain tar whose contents stay there, and a tar of a tree.
 import assert from "node:assert/strict";
-import { fromUtf8 } from "../../core/src/bytes/index.ts";
-import { readTarEntries } from "../../core/src/formats/tar/index.ts";
-import { type Source, sliceSource } from "../../core/src/source/index.ts";
+import { type ByteString, bytesOf, fromUtf8 } from "../../core/src/bytes/index.ts";
+import { encodeTar, readTarEntries, type TarInput } from "../../core/src/formats/tar/index.ts";
+import { readAll, type Source, sliceSource } from "../../core/src/source/index.ts";
 import {
   attributes,
   type Directory,
@@ -11,6 +11,7 @@ import {
   putNode,
   regularFile,
   symlink,
+  walkTree,
 } from "../../core/src/tree/index.ts";
 
 /** One plain archive: no whiteouts, every parent there; contents stay in the archive. */
@@ -19,7 +20,7 @@ export async function treeOfTar(source: Source): Promise<Directory> {
   for await (const entry of readTarEntries(source)) {
     const { type, mode, uid, gid, mtime, xattrs } = entry;
     const own = { mode, uid, gid, mtime, xattrs };
-    const name = fromUtf8(entry.path.replace(/^\.?\/+/, "").replace(/\/$/, ""));
+    const name = entry.path.replace(/^\.?\/+/, "").replace(/\/$/, "") as ByteString;
     if (name === "" || name === ".") Object.assign(root, own);
     else if (type === "hardlink") {
       const target = getNode(root, entry.linkTarget);
@@ -34,4 +35,22 @@ export async function treeOfTar(source: Source): Promise<Directory> {
     else putNode(root, name, { type, ...own, major: entry.devMajor, minor: entry.devMinor });
   }
   return root;
+}
+
+/** Bytes; a longer path is left out of {@link tarOfTree}. */
+const MAX_PATH = 4000;
+
+/** Directories, links and files of a tree; a file with several names comes several times. */
+export async function tarOfTree(root: Directory): Promise<Uint8Array> {
+  const members: (TarInput & { content?: Uint8Array })[] = [];
+  for (const { path, node } of walkTree(root)) {
+    const { type, mode, uid, gid, mtime, xattrs } = node;
+    if (type !== "file" && type !== "directory" && type !== "symlink") continue;
+    if (bytesOf(path).length > MAX_PATH) continue;
+    const content = type === "file" ? await readAll(node.content, 2 ** 30, path) : undefined;
+    const linkTarget = type === "symlink" ? node.target : fromUtf8("");
+    const own = { path: path === "" ? fromUtf8("./") : path, type, linkTarget, mode, uid, gid, mtime, xattrs };
+    members.push({ ...own, ...(content && { content }) });
+  }
+  return encodeTar(members);
 }
