@@ -213,7 +213,7 @@ export const inputFlags = {
   verify: {
     kind: "boolean",
     brief:
-      "Read the root back and compare it with the input before anything is published (default: if compressed or in chunks)",
+      "Read the root back and compare it with the input before anything is published (default: yes, but where a layer's files went straight into the root their places alone are compared)",
     optional: true,
   },
   selinux: {

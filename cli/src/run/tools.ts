@@ -3,7 +3,14 @@ import { realpath } from "node:fs/promises";
 import { dirname, relative, resolve, sep } from "node:path";
 import process from "node:process";
 import { PolicyError } from "@ashlar/core/errors";
-import { fileScratch, nativeDecompressor, nodeCompressors, nodeHashes, openArtifacts } from "@ashlar/core/node";
+import {
+  fileScratch,
+  nativeDecompressor,
+  nodeCompressors,
+  nodeCrc32,
+  nodeHashes,
+  openArtifacts,
+} from "@ashlar/core/node";
 import type { ArtifactStore, Environment } from "@ashlar/core/ops";
 import { AGENT_INPUT, type Agent } from "@ashlar/core/ops/build";
 import { type Admission, type Input, parseReference, type Reference, readInput } from "@ashlar/core/ops/image";
@@ -122,6 +129,7 @@ export async function inWorkshop<T>(
       compressors: nodeCompressors,
       clusterEncoder: encoder,
       decompressor: nativeDecompressor(),
+      crc32: nodeCrc32,
       scratch,
       reporter,
       signal,

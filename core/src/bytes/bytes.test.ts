@@ -8,6 +8,7 @@ import {
   concatBytes,
   crc32,
   crc32cRegister,
+  equalBytes,
   formatUuid,
   fromBase64,
   fromHex,
@@ -35,6 +36,24 @@ test("isZero agrees with a plain loop on views of every alignment", () => {
   const minusZero = new Uint8Array(16);
   minusZero[7] = 0x80; // the bits of -0.0
   assert.equal(isZero(minusZero), false);
+});
+
+test("equalBytes agrees with a plain loop on views of every alignment", () => {
+  const place = (bytes: Uint8Array, at: number): Uint8Array => {
+    const whole = new Uint8Array(at + bytes.length + 3);
+    whole.set(bytes, at);
+    return whole.subarray(at, at + bytes.length);
+  };
+  const bytes = fc.uint8Array({ minLength: 1, maxLength: 200 });
+  fc.assert(
+    fc.property(bytes, fc.nat(7), fc.nat(7), fc.nat(), (one, at, otherAt, changed) => {
+      const other = place(one, otherAt);
+      assert.ok(equalBytes(place(one, at), other));
+      other[changed % other.length]! ^= 1;
+      assert.ok(!equalBytes(place(one, at), other));
+      assert.ok(!equalBytes(one, one.subarray(1)));
+    }),
+  );
 });
 
 test("byte strings keep every byte and show text as text", () => {

@@ -1,11 +1,15 @@
-/** Node's own hash functions (OpenSSL) behind the core's port. */
+/** Node's own hash functions (OpenSSL) and checksum behind the core's ports. */
 import crypto from "node:crypto";
+import zlib from "node:zlib";
 import type { Hashes } from "../hash/index.ts";
 
 /** The same bytes as a plain Uint8Array: a Buffer's `slice` is a view, which breaks who copies before changing. */
 function plain(buffer: Buffer): Uint8Array {
   return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 }
+
+/** zlib's, with vector instructions: 6 GB/s and more. */
+export const nodeCrc32: (bytes: Uint8Array, previous: number) => number = zlib.crc32;
 
 export const nodeHashes: Hashes = {
   create(algorithm) {

@@ -8,7 +8,7 @@ export { type OpenDeviceOptions, type OpenedDevice, openDevice } from "./device.
 export { type Extracted, extractTree } from "./extract.ts";
 export { createFile, type OpenSource, openFile } from "./files.ts";
 export { createFrameCompressor } from "./frame-compressor.ts";
-export { nodeHashes } from "./hashes.ts";
+export { nodeCrc32, nodeHashes } from "./hashes.ts";
 export { nodeFiles } from "./host-files.ts";
 export { nativeDecompressor } from "./native-decompressor.ts";
 export { fileScratch } from "./scratch.ts";

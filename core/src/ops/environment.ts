@@ -36,6 +36,8 @@ export interface Environment {
   readonly clusterEncoder?: ClusterEncoder | undefined;
   /** To read them back; without, that is done in plain TypeScript. */
   readonly decompressor?: Decompressor | undefined;
+  /** The function of `bytes/`, where the host has a faster one. */
+  readonly crc32?: ((bytes: Uint8Array, previous: number) => number) | undefined;
   readonly scratch: ScratchSpace;
   readonly reporter: Reporter;
   readonly signal?: AbortSignal | undefined;

@@ -24,7 +24,7 @@ export interface CompressionOptions {
   readonly packing?: "blocks" | "bytes" | undefined;
   /** `auto` (the default), the kernel of the root; else a version. Nothing is written that it cannot read; `any` asks none. */
   readonly targetKernel?: string | undefined;
-  /** Whether the root is read back and compared before it is published; by default where contents are not stored as they are. */
+  /** Whether the root is read back and compared before it is published; by default all but the bytes of contents that landed. */
   readonly verify?: boolean | undefined;
 }
 

@@ -38,7 +38,10 @@ function countedScratch(): ScratchSpace & { stored: number } {
   return counted;
 }
 
-function memoryStore(): ArtifactStore & { readonly files: Map<string, ReturnType<typeof memorySink>> } {
+/** @param spoil may change the bytes of an artifact before they are read */
+function memoryStore(
+  spoil?: (bytes: Uint8Array) => void,
+): ArtifactStore & { readonly files: Map<string, ReturnType<typeof memorySink>> } {
   const files = new Map<string, ReturnType<typeof memorySink>>();
   return {
     files,
@@ -48,7 +51,11 @@ function memoryStore(): ArtifactStore & { readonly files: Map<string, ReturnType
       return {
         writeAt: (offset, bytes) => sink.writeAt(offset, Uint8Array.from(bytes)), // the writer reuses its buffers
         setSize: async (size) => sink.setSize(size),
-        source: (size) => bytesSource(sink.bytes().subarray(0, size)),
+        source(size) {
+          const bytes = sink.bytes().slice(0, size);
+          spoil?.(bytes);
+          return bytesSource(bytes);
+        },
       };
     },
     publish: async () => {},
@@ -57,8 +64,13 @@ function memoryStore(): ArtifactStore & { readonly files: Map<string, ReturnType
 }
 
 /** The artifacts of a sealed archive, by name. */
-async function seal(archive: Uint8Array, lands: boolean, options = OPTIONS, readsFirst = false) {
-  const artifacts = memoryStore();
+async function seal(
+  archive: Uint8Array,
+  lands: boolean,
+  options = OPTIONS,
+  { readsFirst = false, spoil }: { readsFirst?: boolean; spoil?: (bytes: Uint8Array) => void } = {},
+) {
+  const artifacts = memoryStore(spoil);
   const scratch = countedScratch();
   const files = {
     openStream: async () => ({
@@ -112,7 +124,7 @@ test("files in the order of paths go straight into the image, whatever stands be
   ]);
   const plain = await seal(archive, false);
   for (const readsFirst of [false, true]) {
-    const landed = await seal(archive, true, OPTIONS, readsFirst);
+    const landed = await seal(archive, true, OPTIONS, { readsFirst });
     assert.deepEqual(landed.results, plain.results);
     assert.equal(landed.stored, 0);
   }
@@ -131,6 +143,36 @@ test("what cannot stay where it landed is taken back", async () => {
   }
 });
 
+test("a root that is not what it should be is found when it is read back", async () => {
+  const archive = encodeTar([file("a", filled(5000, 1)), file("b", filled(3 << 20, 2)), file("c", filled(10, 3))]);
+  const content = (bytes: Uint8Array): void => {
+    bytes[4096 * 5 + 17]! ^= 1;
+  };
+  // In the inode of `b`, whose data begin at block 3 behind the two blocks of `a`.
+  const address = (bytes: Uint8Array): void => {
+    for (let slot = 4096 * (1 + 2 + 768 + 1); slot < bytes.length; slot += 32)
+      if (bytes[slot + 5] === 0x81 && bytes[slot + 16] === 3) bytes[slot + 16] = 2; // a file's mode and first block
+  };
+  const options = { ...OPTIONS, verify: true };
+  for (const lands of [false, true]) {
+    const { results } = await seal(archive, lands);
+    assert.deepEqual((await seal(archive, lands, options)).results, results);
+    await assert.rejects(seal(archive, lands, options, { spoil: content }), {
+      code: "root-differs",
+      message: /^\/b in /,
+    });
+    for (const given of [OPTIONS, options])
+      await assert.rejects(seal(archive, lands, given, { spoil: address }), {
+        code: "root-differs",
+        message: /^\/b in /,
+      });
+    await seal(archive, lands, { ...OPTIONS, verify: false }, { spoil: content });
+  }
+  // What landed is where it came in: by default its bytes are not read again.
+  await seal(archive, true, OPTIONS, { spoil: content });
+  await assert.rejects(seal(archive, false, OPTIONS, { spoil: content }), { code: "root-differs" });
+});
+
 test("any archive gives the same release with a landing and without", async () => {
   const path = fc.array(fc.constantFrom("a", "b", "a.b", "c"), { minLength: 1, maxLength: 3 });
   const content = fc
@@ -145,7 +187,7 @@ test("any archive gives the same release with a landing and without", async () =
       async (members, isSorted, reads) => {
         const byPath = (a: Member, b: Member): number => compareAsNames(a.path, b.path);
         const archive = encodeTar(isSorted ? members.toSorted(byPath) : members);
-        const landed = await seal(archive, true, OPTIONS, reads);
+        const landed = await seal(archive, true, OPTIONS, { readsFirst: reads });
         assert.deepEqual(landed.results, (await seal(archive, false)).results);
       },
     ),

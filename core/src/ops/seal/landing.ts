@@ -6,11 +6,12 @@
 import { alignUp, type ByteString } from "../../bytes/index.ts";
 import { blockWriter, type StoredData } from "../../formats/erofs/index.ts";
 import { type LeafCollector, leafCollector, type VerityParameters } from "../../formats/verity/index.ts";
-import { passingChunksOf, type Scratch, type Source, sliceSource } from "../../source/index.ts";
+import { passingChunksOf, type Scratch, type Source, sliceSource, windowOf } from "../../source/index.ts";
 import { comparePaths } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
 import type { ContentStore, LayerEntry } from "../image/index.ts";
+import type { LandedContent } from "./verify-root.ts";
 
 /** Blocks of the root and of its hash tree, in bytes; the page size of every kernel that must read them. */
 export const BLOCK_SIZE = 4096;
@@ -24,16 +25,20 @@ export interface Landing extends ContentStore {
   finish(): Promise<StoredData>;
   /** Takes everything out of `root` again. Contents are read from scratch space then. */
   withdraw(): Promise<LeafCollector>;
+  /** For a content that is here as a whole. */
+  landed(content: Source): LandedContent | undefined;
 }
 
 /**
  * Opens a landing in an artifact that has nothing in it. It is disposed of as the contents of a layer are; what has
  * landed stays in the artifact.
+ *
+ * @param environment without `crc32` nothing is recorded of what comes in
  */
 export async function openLanding(
   root: Artifact,
   verity: VerityParameters,
-  { blockHasher, scratch, signal }: Pick<Environment, "blockHasher" | "scratch" | "signal">,
+  { blockHasher, scratch, signal, crc32 }: Pick<Environment, "blockHasher" | "scratch" | "signal" | "crc32">,
 ): Promise<Landing> {
   let digests = await scratch.create();
   let leaves = leafCollector(root, blockHasher, verity, digests);
@@ -41,11 +46,18 @@ export async function openLanding(
   let elsewhere: Scratch | undefined;
   let before: ByteString | undefined; // the path of the file that landed last
   let written: Promise<Source> | undefined;
+  const arrived = new Map<number, number>(); // CRC-32 by place
+  let arriving = 0; // place
 
   /** Whether the content belongs behind what has landed, as far as can be told before all entries are known. */
   function continues({ kind, path, entry }: LayerEntry): boolean {
     if (kind !== "node" || entry.segments !== undefined) return false;
     return before === undefined || comparePaths(before, path) < 0;
+  }
+
+  function begin(place: number): number {
+    arriving = place;
+    return place;
   }
 
   /** Fills the last block. */
@@ -103,14 +115,22 @@ export async function openLanding(
     place(next) {
       const { storedSize, segments } = next.entry;
       if (storedSize === 0) return segments && 0; // a sparse file may be nothing but holes
-      if (elsewhere !== undefined) return elsewhere.size;
-      if (!continues(next)) return withdraw().then(() => landing.size);
+      if (elsewhere !== undefined) return begin(elsewhere.size);
+      if (!continues(next)) return withdraw().then(() => begin(landing.size));
       before = next.path;
       written = undefined;
       const padded = pad();
-      return padded === undefined ? writer.position : padded.then(() => writer.position);
+      return padded === undefined ? begin(writer.position) : padded.then(() => begin(writer.position));
     },
-    append: (bytes) => (elsewhere === undefined ? writer.append(bytes) : elsewhere.append(bytes)),
+    append(bytes) {
+      if (crc32 !== undefined) arrived.set(arriving, crc32(bytes, arrived.get(arriving) ?? 0));
+      return elsewhere === undefined ? writer.append(bytes) : elsewhere.append(bytes);
+    },
+    landed(content) {
+      const window = windowOf(content);
+      if (elsewhere !== undefined || window?.source !== landing) return undefined;
+      return { start: window.start, checksum: arrived.get(window.start) };
+    },
     async read(offset, length, options) {
       return (await readable()).read(offset, length, options);
     },

@@ -1,5 +1,5 @@
 /** `seal`: any content → EROFS image, hash device and a release that names the root hash. No system is needed. */
-import { toHex } from "../../bytes/index.ts";
+import { crc32, toHex } from "../../bytes/index.ts";
 import { PolicyError } from "../../errors/index.ts";
 import type { HashAlgorithm, Hashes } from "../../hash/index.ts";
 import type { Directory } from "../../tree/index.ts";
@@ -106,7 +106,8 @@ export async function openContentLanding(
 ): Promise<Landing | undefined> {
   if (!standsPlain(options, BLOCK_SIZE)) return undefined;
   const { names, verity } = prepare(labels, options, environment.hashes);
-  return openLanding(await artifacts.create(names.root), verity, environment);
+  const crc = options.verify === true ? (environment.crc32 ?? crc32) : undefined;
+  return openLanding(await artifacts.create(names.root), verity, { ...environment, crc32: crc });
 }
 
 export async function sealContent(

@@ -44,7 +44,10 @@ export interface SealOptions {
   readonly form?: Partial<RootForm> | undefined;
   /** Opened on the root artifact with the same parameters; contents may stand there already. */
   readonly landing?: Landing | undefined;
-  /** Whether the root is read back and compared with the tree; by default where contents are not stored as they are. */
+  /**
+   * Whether the root is read back and compared with the tree. By default it is, but for the bytes of contents that stand there
+   * already: of these the places are compared.
+   */
   readonly verify?: boolean | undefined;
 }
 
@@ -136,10 +139,11 @@ async function sealInto(
   const size = hashDeviceSize(hashTree.dataBlocks, verity);
   await hashDevice.setSize(size);
   task?.end();
-  if (options.verify ?? (compression !== undefined || chunkSize !== undefined)) {
+  if (options.verify ?? true) {
     const reading = reporter.start("reading the root back", image.contentSize);
-    const { decompressor } = environment;
-    await verifyRoot(tree, root.source(image.size), { decompressor, signal, onVerified: reading.advance });
+    const { decompressor, crc32 } = environment;
+    const back = { decompressor, crc32, landed: landing?.landed, signal, onVerified: reading.advance };
+    await verifyRoot(tree, root.source(image.size), back);
     reading.end();
   }
   return {
