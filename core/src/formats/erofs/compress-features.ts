@@ -1,6 +1,6 @@
 /** What a superblock says about compression. Spec: Linux fs/erofs/super.c and decompressor.c (z_erofs_parse_cfgs), as of 6.18. */
 import { concatBytes } from "../../bytes/index.ts";
-import type { Compression } from "./compress.ts";
+import type { Compression } from "./compress-method.ts";
 import { INCOMPAT } from "./format.ts";
 import { ALGORITHMS, RawLz4Config, RawZstdConfig, ZSTD_MIN_WINDOW_LOG } from "./format-compressed.ts";
 

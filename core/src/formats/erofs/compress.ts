@@ -2,69 +2,27 @@
  * Second step of writing where contents are compressed: clusters of blocks, strictly forward, in canonical order. Files
  * are cut into pieces that are encoded by themselves, many at once, so the bytes do not depend on who encodes them.
  */
-import { alignUp, type ByteString, toHex } from "../../bytes/index.ts";
-import { type ClusterEncoder, ENCODE_CAPACITY, type EncodedPieces, type EncodeSlot } from "../../codecs/index.ts";
-import type { Hashes } from "../../hash/index.ts";
+import { alignUp, toHex } from "../../bytes/index.ts";
+import { ENCODE_CAPACITY, type EncodedPieces, type EncodeSlot } from "../../codecs/index.ts";
 import type { BlockWriter } from "./blocks.ts";
 import { algorithmNumber } from "./compress-features.ts";
 import type { CompressedExtent } from "./compress-map.ts";
-import { type Extent, type Extents, fitsOneBlock, type StoreOptions, type Tails } from "./data.ts";
+import { type CompressionMethod, packsEnds, unitOf } from "./compress-method.ts";
+import {
+  type CompressOptions,
+  contentSize,
+  countSizes,
+  cutFile,
+  type FilePiece,
+  fragmentSize,
+  type PieceRead,
+  pieceReads,
+} from "./compress-pieces.ts";
+import { type Extent, type Extents, fitsOneBlock } from "./data.ts";
 import { INODE_SLOT_SIZE } from "./format.ts";
 import { fragmentCandidates, packFiles, WHOLE_FRAGMENT } from "./fragments.ts";
 import type { InodeTable, PlannedInode } from "./inodes.ts";
-import { fillFrom, type PlannedRead, READ_SIZE, readAhead } from "./read-ahead.ts";
-
-/** How content is compressed. */
-export interface CompressionMethod {
-  /** `lz4hc` takes more time and reads as `lz4`. Linux reads zstd from 6.10 on. */
-  readonly algorithm: "lz4" | "lz4hc" | "zstd";
-  /** How much is tried: 1 to 12 of `lz4hc`, 1 to 19 of `zstd`, 1 of `lz4`. */
-  readonly level: number;
-  /** `bytes`, of zstd alone: smaller and faster. Linux before 6.15 cannot read it. Default `blocks`. */
-  readonly packing?: "blocks" | "bytes" | undefined;
-  /** Bytes that a cluster may take, a multiple of the block size, at most 1 MiB. Linux before 5.13 reads only one block. */
-  readonly clusterSize: number;
-}
-
-export interface Compression extends CompressionMethod {
-  readonly encoder: ClusterEncoder;
-  /** What some files get instead. */
-  readonly hints?: CompressionHints | undefined;
-}
-
-export interface CompressionHints {
-  /** All that {@link choose} may return; the superblock speaks of them. */
-  readonly methods: readonly CompressionMethod[];
-  /** By the first name of a file: another method, `none` to store it as it is, undefined for what the others get. */
-  choose(path: ByteString): CompressionMethod | "none" | undefined;
-}
-
-interface CompressOptions extends StoreOptions {
-  readonly compression: Compression;
-  /** To find equal files. */
-  readonly hashes: Hashes;
-}
-
-/** A part of a file that is stored by itself. */
-interface FilePiece {
-  /** Index of the inode table. */
-  readonly file: number;
-  /** Bytes; all but the last piece of a file have whole blocks. */
-  readonly size: number;
-  readonly isFirst: boolean;
-  readonly isLast: boolean;
-  /** Undefined where it is stored as it is without a try. */
-  readonly method: CompressionMethod | undefined;
-  /** All of a file that becomes a fragment; it is read to see whether another one equals it. */
-  readonly isFragment: boolean;
-}
-
-/** Part of a piece, as it is read. */
-interface PieceRead extends PlannedRead {
-  readonly piece: FilePiece;
-  /** Bytes from the start of the piece. */
-  readonly at: number;
-}
+import { fillFrom, readAhead } from "./read-ahead.ts";
 
 interface Batch {
   readonly slot: EncodeSlot;
@@ -91,11 +49,6 @@ const openFile = (startBlock: number, method: CompressionMethod | undefined): Op
   clusters: [],
   isPlain: true,
 });
-
-/** Bytes that the encoder counts in. */
-function unitOf(method: CompressionMethod, blockSize: number): number {
-  return method.packing === "bytes" ? 1 : blockSize;
-}
 
 export interface StoredFiles {
   /** Those of the table's files, then that of the packed inode. */
@@ -268,18 +221,6 @@ export async function storeCompressed(
   return { extents, packed: packed.inode };
 }
 
-function contentSize({ node }: PlannedInode): number {
-  return node.type === "file" ? node.content.size : 0;
-}
-
-/** Files by size: only where two have one can they be equal. */
-function countSizes(table: InodeTable): ReadonlyMap<number, number> {
-  const counts = new Map<number, number>();
-  for (const { node } of table.inodes)
-    if (node.type === "file") counts.set(node.content.size, (counts.get(node.content.size) ?? 0) + 1);
-  return counts;
-}
-
 /** Where the last cluster of a file is, if not in blocks. */
 interface PackedEnd {
   readonly inline?: Uint8Array | undefined;
@@ -287,11 +228,6 @@ interface PackedEnd {
   readonly fragment?: number | undefined;
   /** That it would have taken. */
   readonly blocks?: number | undefined;
-}
-
-/** Only maps that are compact indexes can say it. */
-function packsEnds(tails: Tails, { packing }: CompressionMethod): boolean {
-  return (tails === "ztailpacking" || tails === "fragments") && packing !== "bytes";
 }
 
 /** Clusters that are all plain lie as an uncompressed file does. */
@@ -311,68 +247,4 @@ function closeFile({ startBlock, method, clusters, isPlain }: OpenFile, end: Pac
     inline,
     fragment,
   };
-}
-
-/** How a file is compressed; undefined where it is stored as it is. */
-function methodOf({ path }: PlannedInode, { compression }: CompressOptions): CompressionMethod | undefined {
-  const chosen = compression.hints?.choose(path) ?? compression;
-  return chosen === "none" ? undefined : chosen;
-}
-
-/** Bytes that a file may give to the packed inode. */
-function fragmentSize(inode: PlannedInode, options: CompressOptions): number {
-  if (options.tails !== "fragments") return 0;
-  const method = methodOf(inode, options);
-  return method !== undefined && packsEnds(options.tails, method)
-    ? Math.min(contentSize(inode), method.clusterSize)
-    : 0;
-}
-
-interface PieceContext {
-  readonly extents: (Extent | undefined)[];
-  readonly sizes: ReadonlyMap<number, number>;
-  readonly candidates: ReadonlySet<number>;
-  /** Makes a fragment of a file that equals no other. */
-  takeWhole(file: number, size: number): void;
-}
-
-/** Cuts what has data of its own into pieces and these into reads; sets the extents of all other files. */
-function* pieceReads(table: InodeTable, context: PieceContext, options: CompressOptions): Generator<PieceRead> {
-  const { extents, sizes, candidates, takeWhole } = context;
-  const { blockSize, tails, order } = options;
-  for (const file of order) {
-    const inode = table.inodes[file]!; // the order has indexes of the table
-    if (inode.node.type !== "file") continue;
-    const { size } = inode.node.content;
-    const chosen = methodOf(inode, options);
-    if (size === 0) extents[file] = { kind: "plain", startBlock: 0 };
-    else if (candidates.has(file) && size <= (chosen?.clusterSize ?? 0)) {
-      if (sizes.get(size) === 1) takeWhole(file, size);
-      else yield* cutFile({ file, inode, method: undefined, isFragment: true });
-    } else if (tails !== "blocks" && size < blockSize && fitsOneBlock(inode, size, blockSize))
-      extents[file] = { kind: "inline", startBlock: 0, tailSize: size };
-    // No cluster is less than a block.
-    else yield* cutFile({ file, inode, method: size > blockSize ? chosen : undefined, isFragment: false });
-  }
-}
-
-function* cutFile({
-  file,
-  inode,
-  method,
-  isFragment,
-}: Pick<FilePiece, "file" | "method" | "isFragment"> & { readonly inode: PlannedInode }): Generator<PieceRead> {
-  const { node, path } = inode;
-  if (node.type !== "file") return;
-  const source = node.content;
-  const { size } = source;
-  for (let start = 0; start < size; start += ENCODE_CAPACITY) {
-    const pieceSize = Math.min(ENCODE_CAPACITY, size - start);
-    const isLast = start + pieceSize === size;
-    const piece = { file, size: pieceSize, isFirst: start === 0, isLast, method, isFragment };
-    for (let at = 0; at < pieceSize; at += READ_SIZE) {
-      const length = Math.min(READ_SIZE, pieceSize - at);
-      yield { source, path, offset: start + at, length, isLast: isLast && at + length === pieceSize, piece, at };
-    }
-  }
 }
