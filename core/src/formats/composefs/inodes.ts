@@ -4,7 +4,6 @@
  * their oddities, since digests depend on them; each oddity says so.
  */
 import { type ByteString, byteString } from "../../bytes/index.ts";
-import { DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
 import {
   type Attributes,
   type Directory,
@@ -13,24 +12,17 @@ import {
   type NodeType,
   sortedEntries,
 } from "../../tree/index.ts";
-import { ALGORITHM_NUMBERS } from "../fsverity/index.ts";
 import { ExternalContent, storedContent } from "./content.ts";
+import { type FormatVersion, SELINUX } from "./format.ts";
 import {
-  ESCAPE_PREFIX,
-  ESCAPED_OPAQUE,
-  ESCAPED_WHITEOUT,
-  ESCAPED_WHITEOUTS,
-  type FormatVersion,
-  METACOPY,
-  METACOPY_HEAD_SIZE,
-  OPAQUE,
-  OVERLAY_PREFIX,
-  REDIRECT,
-  SELINUX,
-  USER_OPAQUE,
-  USER_WHITEOUT,
-  USER_WHITEOUTS,
-} from "./format.ts";
+  NO_XATTR_ENTRIES,
+  opaqueMark,
+  sorted,
+  whiteoutMark,
+  whiteoutMarks,
+  withEntries,
+  xattrsOf,
+} from "./overlay-xattrs.ts";
 import { type Homes, isWhiteout, type Survey } from "./survey.ts";
 import type { XattrEntry, XattrTable } from "./xattrs.ts";
 
@@ -85,10 +77,6 @@ export interface Inode {
   startBlock: number;
 }
 
-const EMPTY = "" as ByteString;
-const X = "x" as ByteString;
-const Y = "y" as ByteString;
-const NO_XATTR_ENTRIES: readonly XattrEntry[] = [];
 const NO_STARTS: readonly number[] = [];
 const NONE: InodeData = { kind: "none" };
 const NULL_DEVICE: InodeData = { kind: "device", major: 0, minor: 0 };
@@ -108,50 +96,6 @@ function sortByName(list: { readonly name: string }[]): void {
       list.sort(byName);
       return;
     }
-}
-
-const byXattrName = (a: XattrEntry, b: XattrEntry): number =>
-  a.name.text < b.name.text ? -1 : a.name.text > b.name.text ? 1 : 0;
-
-/** The xattrs for the content come first, then the file's own by their names on it. */
-function xattrsOf(node: Node, table: XattrTable): readonly XattrEntry[] {
-  const content = node.type === "file" ? storedContent(node) : undefined;
-  if (node.xattrs.size === 0 && !(content instanceof ExternalContent)) return NO_XATTR_ENTRIES;
-  const entries: XattrEntry[] = [];
-  // What sends overlayfs to the object that holds the content.
-  if (content instanceof ExternalContent) {
-    const { digest, payload } = content;
-    entries.push(table.entry(METACOPY, digest === undefined ? EMPTY : metacopy(digest)));
-    // Not a clean join: a payload that begins with a slash gets two, as mkcomposefs does it.
-    if (payload !== undefined && payload !== "") entries.push(table.entry(REDIRECT, `/${payload}` as ByteString));
-  }
-  if (node.xattrs.size > 0)
-    for (const name of [...node.xattrs.keys()].sort())
-      entries.push(table.entry(escapedName(name), byteString(node.xattrs.get(name)!))); // a key of the map
-  return entries;
-}
-
-/** overlayfs's own names on the file are content here: escaped, so that it does not act on them. */
-function escapedName(name: ByteString): ByteString {
-  return name.startsWith(OVERLAY_PREFIX) ? ((ESCAPE_PREFIX + name.slice(OVERLAY_PREFIX.length)) as ByteString) : name;
-}
-
-/** struct ovl_metacopy: version 0, its own size, no flags, FS_VERITY_HASH_ALG_*, the digest. */
-function metacopy(digest: ByteString): ByteString {
-  return (METACOPY_HEADS[digest.length === DIGEST_SIZES.sha256 ? "sha256" : "sha512"] + digest) as ByteString;
-}
-
-const metacopyHead = (algorithm: HashAlgorithm): string =>
-  String.fromCharCode(0, METACOPY_HEAD_SIZE + DIGEST_SIZES[algorithm], 0, ALGORITHM_NUMBERS[algorithm]);
-const METACOPY_HEADS: Readonly<Record<HashAlgorithm, string>> = /* @__PURE__ */ (() => ({
-  sha256: metacopyHead("sha256"),
-  sha512: metacopyHead("sha512"),
-}))();
-
-/** Sets entries over those of the same name. */
-function withEntries(entries: readonly XattrEntry[], more: readonly XattrEntry[]): XattrEntry[] {
-  const names = new Set(more.map(({ name }) => name));
-  return [...entries.filter(({ name }) => !names.has(name)), ...more];
 }
 
 function dataOf(node: Node): InodeData {
@@ -260,14 +204,9 @@ export function listBreadthFirst(
     if (hasWhiteout) inode.xattrs = withEntries(inode.xattrs, whiteoutMarks(version, table));
   }
   resolveOpen(open, known);
-  rootInode.xattrs = withEntries(rootInode.xattrs, [table.entry(OPAQUE, Y)]);
-  for (const inode of inodes) if (!isSorted(inode.xattrs)) inode.xattrs = [...inode.xattrs].sort(byXattrName);
+  rootInode.xattrs = withEntries(rootInode.xattrs, opaqueMark(table));
+  for (const inode of inodes) inode.xattrs = sorted(inode.xattrs);
   return inodes;
-}
-
-function isSorted(entries: readonly XattrEntry[]): boolean {
-  for (let i = 1; i < entries.length; i++) if (byXattrName(entries[i - 1]!, entries[i]!) > 0) return false; // below the length
-  return true;
 }
 
 /** The entries of the root, and a name without a node for each directory of objects that is to be hidden. */
@@ -287,14 +226,7 @@ function stubOf({ uid, gid, mtime, xattrs }: Directory, table: XattrTable): Inod
 /** A whiteout of the tree is content: an empty file with marks from which the inner overlayfs knows it. */
 function escapedWhiteout(node: Node, table: XattrTable): Inode {
   const inode = inodeOf(node, 1, table);
-  const marks = [table.entry(ESCAPED_WHITEOUT, EMPTY), table.entry(USER_WHITEOUT, EMPTY)];
-  return { ...inode, type: "file", xattrs: withEntries(inode.xattrs, marks), data: NONE };
-}
-
-/** Of a directory that holds whiteouts. Version 1 differs from version 0 in these and in its number only. */
-function whiteoutMarks(version: FormatVersion, table: XattrTable): XattrEntry[] {
-  const marks = [table.entry(ESCAPED_WHITEOUTS, EMPTY), table.entry(USER_WHITEOUTS, EMPTY)];
-  return version === 0 ? marks : [...marks, table.entry(ESCAPED_OPAQUE, X), table.entry(USER_OPAQUE, X)];
+  return { ...inode, type: "file", xattrs: withEntries(inode.xattrs, whiteoutMark(table)), data: NONE };
 }
 
 /** A directory, then its entries, each with all below it; no stubs, no escaped whiteouts, no opaque root. */
