@@ -71,11 +71,8 @@ export const ReleaseSchema = v.object({
   ),
 });
 
-/** Every option that builds record. `reproduce` must be able to give each to a build again. */
-export const BUILD_OPTIONS = [
-  "timestamp",
-  "etc",
-  "rootTimeout",
+/** Options that shape the root. */
+const ROOT_OPTIONS = [
   "tails",
   "compress",
   "cluster",
@@ -84,6 +81,13 @@ export const BUILD_OPTIONS = [
   "chunksize",
   "dataFirst",
   "selinux",
+] as const;
+/** Every option that builds record. `reproduce` must be able to give each to a build again. */
+export const BUILD_OPTIONS = [
+  "timestamp",
+  "etc",
+  "rootTimeout",
+  ...ROOT_OPTIONS,
   "kargs",
   "espSize",
   "slotSize",
@@ -91,17 +95,7 @@ export const BUILD_OPTIONS = [
   "sectorSize",
 ] as const;
 /** The same of `seal`. */
-export const SEAL_OPTIONS = [
-  "timestamp",
-  "tails",
-  "compress",
-  "cluster",
-  "packing",
-  "compressHints",
-  "chunksize",
-  "dataFirst",
-  "selinux",
-] as const;
+export const SEAL_OPTIONS = ["timestamp", ...ROOT_OPTIONS] as const;
 
 /** Options under these names alone. */
 export type RecordedOptions<Name extends string> = Partial<Record<Name, Release["options"][string]>>;
