@@ -87,6 +87,48 @@ test("two names of one file: one goes, and the content stays", async () => {
   assert.deepEqual(bytes.subarray(offset, offset + 40_000), original.subarray(offset, offset + 40_000));
 });
 
+test("a name in two sectors goes from its end: a power cut leaves no short name alone", async () => {
+  const bytes = Uint8Array.from(original);
+  const view = new DataView(bytes.buffer);
+  const last = entryAt(bytes, two);
+  const directory = last - ((last - plan.dataStart) % plan.clusterSize);
+  const [boundary, added] = [directory + plan.clusterSize - 32, two + 200];
+  const behind = plan.dataStart + (added - 2) * plan.clusterSize;
+  bytes.copyWithin(boundary, last - 32, last);
+  bytes.copyWithin(behind, last, last + 32);
+  for (let at = last - 32; at < boundary; at += 32) bytes[at] = 0xe5;
+  setFat(bytes, (directory - plan.dataStart) / plan.clusterSize + 2, added);
+  setFat(bytes, added, 0x0fffffff);
+  view.setUint16(behind + 26, one, true);
+  view.setUint32(behind + 28, 40_000, true);
+
+  const isThere = (volume: Uint8Array, at: number) => volume[at] !== 0xe5;
+  let stable = Uint8Array.from(bytes);
+  let pending: { offset: number; part: Uint8Array }[] = [];
+  const medium = mediumOf(bytes);
+  const report = await mendFat(
+    {
+      ...medium,
+      async writeAt(offset, part) {
+        pending.push({ offset, part: Uint8Array.from(part) });
+        for (const write of pending) {
+          const alone = Uint8Array.from(stable);
+          alone.set(write.part, write.offset);
+          assert.ok(isThere(alone, boundary) || !isThere(alone, behind), "only the short name is left");
+        }
+        await medium.writeAt(offset, part);
+      },
+      async flush() {
+        stable = Uint8Array.from(bytes);
+        pending = [];
+      },
+    },
+    policy,
+  );
+  assert.deepEqual(report.removed, ["EFI/Linux/two.efi"]);
+  assert.deepEqual([isThere(bytes, boundary), isThere(bytes, behind)], [false, false]);
+});
+
 test("a chain that ends too early", async () => {
   const { report } = await mended((volume) => setFat(volume, two + 1, 0));
   assert.deepEqual(report.removed, ["EFI/Linux/two.efi"]);

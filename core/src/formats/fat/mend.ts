@@ -193,22 +193,27 @@ export async function mendFat(volume: FatMedium, policy: MendPolicy, options: Re
     if (policy.dropsBroken(named.path)) removed.push(named);
     else damaged.push(`${named.path}: its chain ends too early`);
 
-  const sectors = new Map<number, Uint8Array>();
-  for (const { slots } of removed)
-    for (const slot of slots) {
-      const at = slot - (slot % SECTOR);
-      const sector = sectors.get(at) ?? Uint8Array.from(await volume.read(at, SECTOR, options));
-      sector[slot - at] = ENTRY_DELETED;
-      sectors.set(at, sector);
-    }
-  for (const [at, sector] of sectors) await volume.writeAt(at, sector);
-  if (sectors.size > 0) await volume.flush(); // a chain is free only once nothing names it
+  // The short name first: alone it would be a name of the file too. A chain is free only once nothing names it.
+  await endSlots(removed.flatMap(({ slots }) => slots.slice(-1)));
+  await endSlots(removed.flatMap(({ slots }) => slots.slice(0, -1)));
 
   const freed = damaged.length > 0 ? 0 : freeUnused();
   const isChanged = await writeTables();
   if (isChanged) await volume.flush();
   if (damaged.length === 0) await markClean();
   return { removed: removed.map(({ path }) => path), freed, damaged };
+
+  async function endSlots(slots: readonly number[]): Promise<void> {
+    const sectors = new Map<number, Uint8Array>();
+    for (const slot of slots) {
+      const at = slot - (slot % SECTOR);
+      const sector = sectors.get(at) ?? Uint8Array.from(await volume.read(at, SECTOR, options));
+      sector[slot - at] = ENTRY_DELETED;
+      sectors.set(at, sector);
+    }
+    for (const [at, sector] of sectors) await volume.writeAt(at, sector);
+    if (sectors.size > 0) await volume.flush();
+  }
 
   /** Last, when there is nothing left that another program should look for. */
   async function markClean(): Promise<void> {

@@ -1,5 +1,5 @@
 /** `gc`: what belongs to no release that is on the disk. */
-import { ENTRY_FOLDER } from "../update/index.ts";
+import { ENTRY_FOLDER, removeEntries } from "../update/index.ts";
 import { obsoleteGenerations } from "./etc.ts";
 import type { MachineHost } from "./host.ts";
 import { withRun } from "./run.ts";
@@ -38,18 +38,20 @@ export function collectGarbage(host: MachineHost, { dryRun = false } = {}): Prom
           entry.rootHash !== undefined &&
           !roots.has(entry.rootHash)
         )
-          files.push(`${ENTRY_FOLDER}/${entry.file}`);
-      for (const { name } of isHeld ? [] : await esp.list(ENTRY_FOLDER))
-        if (TEMPORARY.test(name)) files.push(`${ENTRY_FOLDER}/${name}`);
+          files.push(entry.file);
+      for (const { file, rootHash } of view.heldBack)
+        if (rootHash === undefined || !roots.has(rootHash)) files.push(file);
+      for (const { name } of isHeld ? [] : await esp.list(ENTRY_FOLDER)) if (TEMPORARY.test(name)) files.push(name);
     }
     const store = await host.generations();
     const etc = store === undefined ? [] : await obsoleteGenerations(run, store);
     const recipes = (await host.recipes.list()).filter((name) => !roots.has(name));
-    if (dryRun) return { esp: files, etc, recipes };
-    for (const file of files) await esp?.remove(file);
-    if (files.length > 0) await esp?.flush();
+    const garbage = { esp: files.map((name) => `${ENTRY_FOLDER}/${name}`), etc, recipes };
+    if (dryRun) return garbage;
+    const entries = view.entries.map(({ file }) => ({ name: file }));
+    if (esp !== undefined) await removeEntries(esp, files, entries);
     for (const name of etc) await store?.remove(name);
     for (const name of recipes) await host.recipes.remove(name);
-    return { esp: files, etc, recipes };
+    return garbage;
   });
 }

@@ -35,6 +35,7 @@ function settlePending(record: AgentRecord, view: MachineView, at: string): [Age
     rootHash: pending.rootHash,
   });
   if (entry === undefined) {
+    if (isHeldBack(pending, view)) return [record];
     const lost = event("lost", `release ${pending.imageVersion} was staged, and its entry is not on the ESP`);
     return [others, lost];
   }
@@ -100,6 +101,11 @@ export function runningRelease(
       imageVersion === facts.imageVersion &&
       (entry === undefined || stem === undefined || entry.toLowerCase() === stem),
   );
+}
+
+/** A run was broken off that gave the entry of the release another name, or took it back. */
+export function isHeldBack({ rootHash }: Pick<PendingRelease, "rootHash">, { heldBack }: MachineView): boolean {
+  return heldBack.some((entry) => entry.rootHash === rootHash);
 }
 
 export function entryOf(

@@ -3,7 +3,7 @@ import { compareVersions } from "../release/index.ts";
 import { parseEntryName, rollbackTo } from "../update/index.ts";
 import { updatedMachine } from "./bring.ts";
 import type { MachineHost } from "./host.ts";
-import { entryOf } from "./outcome.ts";
+import { entryOf, isHeldBack } from "./outcome.ts";
 import { isSameRelease, type PendingRelease, type RefusedRelease, withRefused } from "./record.ts";
 import { type Run, timeText, withRun } from "./run.ts";
 import { runningEntry } from "./view.ts";
@@ -25,11 +25,16 @@ export function rollback(host: MachineHost, options: { readonly signal?: AbortSi
   return withRun(host, "rollback", async (run): Promise<RollbackReport> => {
     const { pending } = run.record();
     const current = runningEntry(run.view);
-    const stagedEntry = pending?.state === "staged" ? entryOf(pending, run.view) : undefined;
-    const isStaged = stagedEntry !== undefined && stagedEntry !== current;
+    const staged = pending?.state === "staged" ? pending : undefined;
+    const stagedEntry = staged === undefined ? undefined : entryOf(staged, run.view);
+    const isStaged =
+      stagedEntry === undefined ? staged !== undefined && isHeldBack(staged, run.view) : stagedEntry !== current;
     const running = run.facts.root?.rootHash ?? "";
     const machine = await updatedMachine(run);
-    const to = await rollbackTo(machine, { ...options, ...(isStaged ? { rootHash: running } : {}) });
+    const to = await rollbackTo(machine, {
+      ...options,
+      ...(isStaged ? { rootHash: running, entry: current?.file } : {}),
+    });
     return isStaged && pending !== undefined ? takeBack(run, pending, to) : goBack(run, to);
   });
 }

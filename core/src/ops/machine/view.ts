@@ -50,6 +50,8 @@ export interface MachineView {
   readonly slots: readonly SlotView[];
   /** In the order of the boot loader's menu. */
   readonly entries: readonly EntryView[];
+  /** Entries that a broken run was about to rename or to remove: the boot loader passes over them until another goes on. */
+  readonly heldBack: readonly { readonly file: string; readonly rootHash: string | undefined }[];
   /** The file that the boot loader starts next, where nobody chooses. */
   readonly next: string | undefined;
   readonly esp: { readonly place: string; readonly free: number; readonly readOnly: boolean } | undefined;
@@ -105,24 +107,24 @@ export async function viewDisk(
     label: slot.root.name,
     size: slot.root.size,
   }));
-  const { esp, entries, next, place } = seen;
+  const { esp, entries, heldBack, next, place } = seen;
   const all = [...problems, ...seen.problems];
-  return { view: { facts, slots: views, entries, next, esp: place, problems: all }, slots, esp };
+  return { view: { facts, slots: views, entries, heldBack, next, esp: place, problems: all }, slots, esp };
 }
 
-interface SeenEsp extends Pick<MachineView, "entries" | "next" | "problems"> {
+interface SeenEsp extends Pick<MachineView, "entries" | "heldBack" | "next" | "problems"> {
   readonly esp: OpenedEspFiles | undefined;
   readonly place: MachineView["esp"];
 }
 
-const UNSEEN: SeenEsp = { esp: undefined, entries: [], next: undefined, place: undefined, problems: [] };
+const UNSEEN: SeenEsp = { esp: undefined, entries: [], heldBack: [], next: undefined, place: undefined, problems: [] };
 
 /** Opened, it is returned even where it could not be read: the caller closes it. */
 async function lookAtEsp(disk: MachineDisk, slots: Slots, options: OpenEspOptions): Promise<SeenEsp> {
   let esp: OpenedEspFiles | undefined;
   try {
     esp = await disk.openEsp(slots.esp, options);
-    const { entries, unusable } = await readBootEntries(esp);
+    const { entries, unusable, guarded } = await readBootEntries(esp);
     const problems = [
       ...(esp.readOnly ? [{ code: "esp-read-only", message: `${esp.name}: the ESP is mounted read-only` }] : []),
       ...esp.unmended.map((name) => ({
@@ -134,11 +136,16 @@ async function lookAtEsp(disk: MachineDisk, slots: Slots, options: OpenEspOption
         code: "entry",
         message: `${name}: the boot loader passes over it: ${why}`,
       })),
+      ...guarded.map(({ name }) => ({
+        code: "entry",
+        message: `${name}: the boot loader passes over it: a run was broken off that was renaming or removing it`,
+      })),
     ];
     return {
       esp,
       problems,
       next: chosenEntry(entries)?.name,
+      heldBack: guarded.map(({ name, entry }) => ({ file: name, rootHash: entry?.rootHash })),
       place: { place: esp.name, free: await esp.free(), readOnly: esp.readOnly },
       entries: entries.map((entry) => ({
         file: entry.name,

@@ -4,12 +4,12 @@
  */
 import { toHex } from "../../bytes/index.ts";
 import { isAshlarError } from "../../errors/index.ts";
-import type { ReadOptions } from "../../source/index.ts";
+import type { ReadOptions, Source } from "../../source/index.ts";
 import { parseOsRelease } from "../build/os-release.ts";
 import { readUki } from "../disk/disk.ts";
 import { compareVersions } from "../release/compare-versions.ts";
-import { isGuarded } from "./entry-guard.ts";
-import type { EspFiles } from "./esp-files.ts";
+import { isGuarded, withoutGuard } from "./entry-guard.ts";
+import type { EspFile, EspFiles } from "./esp-files.ts";
 
 /** Where Type #2 entries are on the ESP. */
 export const ENTRY_FOLDER = "EFI/Linux";
@@ -47,6 +47,11 @@ export function parseEntryName(name: string): EntryName | undefined {
 export function formatEntryName({ stem, counter }: EntryName): string {
   if (counter === undefined) return `${stem}.efi`;
   return `${stem}+${counter.left}${counter.done > 0 ? `-${counter.done}` : ""}.efi`;
+}
+
+/** Whether FAT has lost a long name, and shows the short one of eight characters that stood behind it. */
+export function isLostName({ stem }: Pick<EntryName, "stem">): boolean {
+  return stem.length <= 8 && /^[^a-z.]+~[0-9]+$/.test(stem);
 }
 
 export interface BootEntry extends EntryName {
@@ -101,44 +106,50 @@ export interface BootEntries {
   readonly entries: readonly BootEntry[];
   /** Files that are named as entries, but the boot loader passes over: no PE image, or one without the sections of a UKI. */
   readonly unusable: readonly { readonly name: string; readonly size: number; readonly why: string }[];
-  /** UKIs that a broken run was about to name, see entry-guard.ts; the boot loader passes over them too. */
-  readonly guarded: readonly { readonly name: string; readonly size: number }[];
+  /** Files that a broken run was about to name or to remove, see entry-guard.ts; the boot loader passes over them too. */
+  readonly guarded: readonly (EspFile & {
+    /** As it is once it may be started; undefined where it is no UKI. */
+    readonly entry: BootEntry | undefined;
+  })[];
 }
 
 /** Reads what is in {@link ENTRY_FOLDER}. Throws what the port throws, but for what is wrong with single files. */
 export async function readBootEntries(esp: EspFiles, options: ReadOptions = {}): Promise<BootEntries> {
   const entries: BootEntry[] = [];
   const unusable: { name: string; size: number; why: string }[] = [];
-  const guarded: { name: string; size: number }[] = [];
+  const guarded: BootEntries["guarded"][number][] = [];
   const files = (await esp.list(ENTRY_FOLDER)).toSorted((a, b) => compareUnits(a.name, b.name));
   for (const { name, size } of files) {
     const parsed = parseEntryName(name);
     if (parsed === undefined) continue;
     if (entries.length + unusable.length + guarded.length === MAX_ENTRIES) break;
     const content = await esp.open(`${ENTRY_FOLDER}/${name}`);
+    let isHeldBack = false;
     try {
-      if (await isGuarded(content, options)) {
-        guarded.push({ name, size });
-        continue;
-      }
-      const uki = await readUki(content, name, options);
-      const osRelease = parseOsRelease(uki.osRelease);
-      const first = (...keys: string[]) => keys.map((key) => osRelease.get(key)).find((value) => value) ?? "";
-      entries.push({
-        ...parsed,
-        name,
-        size,
-        sortKey: first("IMAGE_ID", "ID"),
-        version: first("IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"),
-        commandLine: uki.commandLine,
-        rootHash: uki.rootHash === undefined ? undefined : toHex(uki.rootHash),
-      });
+      isHeldBack = await isGuarded(content, options);
+      const read = await readEntry(isHeldBack ? withoutGuard(content) : content, name, options);
+      const entry = { ...parsed, name, size, ...read };
+      if (isHeldBack) guarded.push({ name, size, entry });
+      else entries.push(entry);
     } catch (error) {
       if (!isAshlarError(error) || error.kind === "SourceError") throw error;
-      unusable.push({ name, size, why: error.message });
+      if (isHeldBack) guarded.push({ name, size, entry: undefined });
+      else unusable.push({ name, size, why: error.message });
     } finally {
       await content.close();
     }
   }
   return { entries: entries.toSorted(compareEntries), unusable, guarded };
+}
+
+async function readEntry(content: Source, name: string, options: ReadOptions) {
+  const uki = await readUki(content, name, options);
+  const osRelease = parseOsRelease(uki.osRelease);
+  const first = (...keys: string[]) => keys.map((key) => osRelease.get(key)).find((value) => value) ?? "";
+  return {
+    sortKey: first("IMAGE_ID", "ID"),
+    version: first("IMAGE_VERSION", "VERSION", "VERSION_ID", "BUILD_ID"),
+    commandLine: uki.commandLine,
+    rootHash: uki.rootHash === undefined ? undefined : toHex(uki.rootHash),
+  };
 }

@@ -22,3 +22,4 @@ export { checkEsp, espVolume, mendEsp } from "./mend-esp.ts";
 export { type RolledBack, rollbackTo } from "./rollback.ts";
 export { type RunningSlot, readSlots, runningSlot, type Slot, type SlotName, type Slots } from "./slots.ts";
 export { stageRelease } from "./stage.ts";
+export { removeEntries } from "./stage-entry.ts";

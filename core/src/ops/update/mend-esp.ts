@@ -1,7 +1,7 @@
 /** What a power cut leaves of an ESP on which UKIs were being written and renamed, by us, systemd-boot or systemd-bless-boot. */
 import { checkFat, type FatMedium, type MendReport, mendFat } from "../../formats/fat/index.ts";
 import type { ReadOptions, Source } from "../../source/index.ts";
-import { ENTRY_FOLDER, parseEntryName } from "./boot-entries.ts";
+import { ENTRY_FOLDER, isLostName, parseEntryName } from "./boot-entries.ts";
 import type { Device } from "./device.ts";
 import type { Slots } from "./slots.ts";
 
@@ -17,7 +17,8 @@ export function espVolume(device: Device, { start, size }: Pick<Slots["esp"], "s
 
 /**
  * Mends the ESP. Nobody may have it mounted. Of two names of one file the later stays, as far as that can be told: an entry and
- * not a temporary file, a confirmed entry, one with fewer tries left. Files of ours that are broken go; what is
+ * not a temporary file, a confirmed entry, one with fewer tries left; but of a name of which only the short one is left nobody
+ * knows whether it was counted, so the other stays. Files of ours that are broken go; what is
  * wrong elsewhere is left and told. Throws FormatError `fat-chain`, `bad-fat`; what the device throws.
  */
 export function mendEsp(volume: FatMedium, options?: ReadOptions): Promise<MendReport> {
@@ -37,6 +38,7 @@ function entryOf(path: string) {
 function dropsAlias(path: string, other: string): boolean {
   const [one, two] = [entryOf(path), entryOf(other)];
   if (one === undefined || two === undefined) return one === undefined;
+  if (isLostName(one) !== isLostName(two)) return isLostName(one);
   return (one.counter?.left ?? -1) > (two.counter?.left ?? -1);
 }
 

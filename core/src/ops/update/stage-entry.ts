@@ -13,18 +13,10 @@ import type { StoredSection } from "../publish/index.ts";
 import { digestSource } from "../release/describe.ts";
 import { stemOf } from "../release/identity.ts";
 import type { Release } from "../release/release.ts";
-import {
-  type BootEntries,
-  type BootEntry,
-  chosenEntry,
-  compareEntries,
-  ENTRY_FOLDER,
-  type EntryName,
-  formatEntryName,
-  readBootEntries,
-} from "./boot-entries.ts";
+import { type BootEntries, type BootEntry, ENTRY_FOLDER, type EntryName, readBootEntries } from "./boot-entries.ts";
 import type { ContentEnvironment, ReleaseContent } from "./content.ts";
-import { isGuarded, removeGuard, renameGuarded } from "./entry-guard.ts";
+import { guard, isGuarded, removeGuard, renameGuarded } from "./entry-guard.ts";
+import { type EntryRename, isSetBack } from "./entry-order.ts";
 import type { EspFile, EspFiles } from "./esp-files.ts";
 import type { System } from "./system.ts";
 
@@ -68,7 +60,10 @@ async function takeBack(esp: EspFiles, uki: Artifact, options: ReadOptions): Pro
   const { own } = await findLeftovers(esp, await readBootEntries(esp, options), uki);
   if (own === undefined) return 0;
   const path = `${ENTRY_FOLDER}/${temporaryName(uki)}`;
-  if (!TEMPORARY.test(own.name)) await renameEntries(esp, [{ from: own.name, to: temporaryName(uki) }]);
+  if (!TEMPORARY.test(own.name)) {
+    await esp.rename(`${ENTRY_FOLDER}/${own.name}`, path);
+    await esp.flush();
+  }
   const file = await esp.open(path);
   const wasNamed = await isGuarded(file, options).finally(() => file.close());
   if (wasNamed) await removeGuard(esp, path);
@@ -229,49 +224,51 @@ export async function nameUki(esp: EspFiles, uki: Artifact, name: string): Promi
   await renameGuarded(esp, `${ENTRY_FOLDER}/${temporaryName(uki)}`, `${ENTRY_FOLDER}/${name}`);
 }
 
-/** Gives an entry that has the UKI another name. What failed before is never started without a counter; what runs always can be. */
-export async function renameStaged(
+/**
+ * Renames entries, one after the other, each on the medium before the next. What was not confirmed is never started without a
+ * counter; but one of what runs can be started at any time.
+ * @param found on the ESP, before any of it was renamed
+ */
+export async function renameEntries(
   esp: EspFiles,
-  { name, counter, rootHash }: BootEntry,
-  to: string,
+  renames: readonly EntryRename[],
+  found: Pick<BootEntries, "entries" | "guarded">,
   running: string,
 ): Promise<void> {
-  if (counter === undefined || rootHash === running) await renameEntries(esp, [{ from: name, to }]);
-  else await renameGuarded(esp, `${ENTRY_FOLDER}/${name}`, `${ENTRY_FOLDER}/${to}`);
+  for (const { from, to } of renames) {
+    const [source, target] = [`${ENTRY_FOLDER}/${from}`, `${ENTRY_FOLDER}/${to}`];
+    const isHeldBack = found.guarded.some(({ name }) => name === from);
+    if (isHeldBack && from === to) {
+      await esp.flush(); // the name, where a run was killed that had not done so
+      await removeGuard(esp, target);
+    } else if (isHeldBack || mayBeHeldBack(from, found.entries, running)) await renameGuarded(esp, source, target);
+    else {
+      await esp.rename(source, target);
+      await esp.flush();
+    }
+  }
+}
+
+/** Whether nobody misses the entry for a moment, and it is not known to be good: one that is needs no counter. */
+function mayBeHeldBack(name: string, entries: readonly BootEntry[], running: string): boolean {
+  const entry = entries.find((one) => one.name === name);
+  if (entry?.counter === undefined) return false;
+  const isGood = (one: BootEntry) => one.counter === undefined || isSetBack(one);
+  return entry.rootHash !== running || entries.some((one) => one !== entry && one.rootHash === running && isGood(one));
 }
 
 /**
- * Removes files of {@link ENTRY_FOLDER}. An entry that would be started before one of the running release, as when somebody chose
- * an older one in the menu, first gets no tries left: a power cut may leave its name without its content.
+ * Removes files of {@link ENTRY_FOLDER}. What is an entry is no UKI first: a power cut may leave the short one of its names, which
+ * has no counter, or a name without its content.
  */
 export async function removeEntries(
   esp: EspFiles,
   names: readonly string[],
-  running: string,
-  options: ReadOptions,
+  entries: readonly Pick<BootEntry, "name">[],
 ): Promise<void> {
   if (names.length === 0) return;
-  const { entries } = await readBootEntries(esp, options);
-  const own = chosenEntry(entries.filter(({ rootHash }) => rootHash === running));
-  for (const name of names) {
-    const entry = entries.find((one) => one.name === name);
-    if (entry === undefined || own === undefined || compareEntries(entry, own) > 0) continue;
-    const behind = formatEntryName({ stem: entry.stem, counter: { left: 0, done: 0 } });
-    if (behind !== name) await renameEntries(esp, [{ from: name, to: behind }]);
-    await esp.remove(`${ENTRY_FOLDER}/${behind}`);
-  }
+  for (const { name } of entries) if (names.includes(name)) await guard(esp, `${ENTRY_FOLDER}/${name}`);
   const left = new Set((await esp.list(ENTRY_FOLDER)).map(({ name }) => name));
   for (const name of names) if (left.has(name)) await esp.remove(`${ENTRY_FOLDER}/${name}`);
   await esp.flush();
-}
-
-/** One after the other, each on the medium before the next. */
-export async function renameEntries(
-  esp: EspFiles,
-  renames: readonly { readonly from: string; readonly to: string }[],
-): Promise<void> {
-  for (const { from, to } of renames) {
-    await esp.rename(`${ENTRY_FOLDER}/${from}`, `${ENTRY_FOLDER}/${to}`);
-    await esp.flush();
-  }
 }

@@ -24,16 +24,7 @@ import type { Machine, Staged, StageOptions } from "./machine.ts";
 import { openSlotRoot } from "./slot-root.ts";
 import { markFilled, markFree } from "./slot-table.ts";
 import { type RunningSlot, readSlots, runningSlot, type Slot } from "./slots.ts";
-import {
-  findLeftovers,
-  findUki,
-  freeStem,
-  nameUki,
-  removeEntries,
-  renameEntries,
-  renameStaged,
-  writeUki,
-} from "./stage-entry.ts";
+import { findLeftovers, findUki, freeStem, nameUki, removeEntries, renameEntries, writeUki } from "./stage-entry.ts";
 import { assertSystem, type System } from "./system.ts";
 
 const DEFAULT_TRIES = 3;
@@ -204,7 +195,7 @@ interface Filled {
 
 /** Makes the inactive slot hold the root, and says so in the partition table. */
 async function fillSlot(
-  { system, slots: { running, inactive }, obsolete }: Stage,
+  { system, slots: { running, inactive }, found, obsolete }: Stage,
   content: ReleaseContent,
   machine: Machine,
   environment: ContentEnvironment,
@@ -247,7 +238,7 @@ async function fillSlot(
   let fetched = 0;
   if (!isWhole) {
     await onStep?.("invalidate");
-    await removeEntries(esp, obsolete, machine.running, { signal });
+    await removeEntries(esp, obsolete, found.entries);
     await markFree(device, inactive, architecture, system.imageId, environment.hashes);
 
     await onStep?.("blocks");
@@ -337,17 +328,17 @@ async function stageEntry(
   const leftover = (await findLeftovers(esp, found, system.uki)).others.map(({ name }) => name);
   if (present?.name !== wanted.name || before.length + after.length + obsolete.length > 0)
     await options.onStep?.("entry");
-  await removeEntries(esp, [...obsolete, ...leftover], machine.running, environment);
+  await removeEntries(esp, [...obsolete, ...leftover], found.entries);
   const { running, inactive } = stage.slots;
   const root = sliceSource(machine.device, (stage.isRunning ? running : inactive).root.start, system.root.size);
   const fetched = present === undefined ? await writeUki(content, system, esp, root, environment) : 0;
   if (options.hold === true && present?.name !== wanted.name)
     return { name: wanted.name, isNew: present === undefined, held: true, fetched };
   await options.beforeEntry?.();
-  await renameEntries(esp, before);
+  const own = present === undefined || present.name === wanted.name ? [] : [{ from: present.name, to: wanted.name }];
+  await renameEntries(esp, before, found, machine.running);
   if (present === undefined) await nameUki(esp, system.uki, wanted.name);
-  else if (present.name !== wanted.name) await renameStaged(esp, present, wanted.name, machine.running);
-  await renameEntries(esp, after);
+  await renameEntries(esp, [...own, ...after], found, machine.running);
 
   const [started] = (await readBootEntries(esp, environment)).entries;
   if (started?.name !== wanted.name || started.rootHash !== toHex(system.rootHash))
