@@ -209,6 +209,19 @@ test("gc removes what belongs to no release, and nothing else", async () => {
   assert.equal(await reboot(one), "2");
 });
 
+test("a boot is no failure where another run has the machine, and is written down by the next", async () => {
+  const one = await fleet();
+  const { machine, environment } = one;
+  await one.release("2");
+  await upgrade(machine, environment);
+  await machine.boot();
+  await machine.bless();
+  const lock = await machine.lock("auto");
+  assert.deepEqual(await recordBoot(machine), []);
+  await lock.release();
+  assert.match((await recordBoot(machine)).map(({ event }) => event).join(), /confirmed/);
+});
+
 test("switching back to what runs takes back what was staged", async () => {
   const one = await fleet('[trust]\nunsigned = "accept"\n');
   const { machine, environment } = one;
