@@ -57,13 +57,12 @@ export interface Bundle {
   readonly assets: ReadonlyMap<string, string | Uint8Array>;
 }
 
-/** @param machine what koffi calls the machine, as `linux_x64` */
-export async function bundleCommand(machine: string): Promise<Bundle> {
+/** @param koffi path of its native module */
+export async function bundleCommand(koffi: string): Promise<Bundle> {
   const assets = new Map<string, string | Uint8Array>();
   for (const name of WORKERS)
     assets.set(ASSETS.worker(name), await bundle(join(NODE_PART, `${name}-worker.ts`), "esm"));
-  const koffi = dirname(fromCore.resolve(`@koromix/koffi-${machine.replace("_", "-")}`));
-  assets.set(ASSETS.koffi, await readFile(join(koffi, machine, "koffi.node")));
+  assets.set(ASSETS.koffi, await readFile(koffi));
   assets.set(ASSETS.zstd, await readFile(join(zstdFolder(), "zstd.wasm")));
   return { script: await bundle(join(AGENT, "src/main.ts"), "cjs"), assets };
 }

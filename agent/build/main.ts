@@ -5,14 +5,17 @@ import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import { buildExecutable } from "./executable.ts";
 
-const { positionals } = parseArgs({ allowPositionals: true });
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { arch: { type: "string" } } });
 const [output] = positionals;
 if (output === undefined || positionals.length > 1) {
-  process.stderr.write("usage: scripts/build-agent FILE\n");
+  process.stderr.write("usage: scripts/build-agent [--arch x86-64|arm64] FILE\n");
   process.exit(2);
 }
 
-const bytes = await buildExecutable();
+const bytes = await buildExecutable(values.arch).catch((error: unknown) => {
+  process.stderr.write(`build-agent: ${(error as Error).message}\n`);
+  process.exit(1);
+});
 await mkdir(dirname(output), { recursive: true });
 const temporary = `${output}.${process.pid}.tmp`;
 try {

@@ -4,6 +4,7 @@
 PEERS="crane oras cosign tuf-client registry go-registry"
 
 # Made only when it is named: the long tier wants it.
+# qemu-arm64: runs the single executable of arm64 on the test machine.
 # newer-node: the Node after the one that everything else runs under, since bytes must not depend on that.
 
 # The least Go that the versions below build with.
@@ -22,6 +23,7 @@ peer_recipe() {
     # One that answers the referrers API: crane's, which its own command serves without.
     go-registry) echo build test/support/go-registry "$(cat "$here"/../test/support/go-registry/* | sha256sum | cut -c 1-16)" ;;
     newer-node) echo npm "node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')" 26.10.0 bin/node ;;
+    qemu-arm64) echo unpack qemu-user-static usr/bin/qemu-aarch64-static "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" ;;
     *) die "no such peer: $1 (known: $PEERS)" ;;
   esac
 }

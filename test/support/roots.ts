@@ -6,7 +6,15 @@ import { join } from "node:path";
 export const REPOSITORY = join(import.meta.dirname, "../..");
 export const IN_TOOLS = join(REPOSITORY, "scripts/lib/in-tools");
 
-export type PeerName = "crane" | "oras" | "cosign" | "tuf-client" | "registry" | "go-registry" | "newer-node";
+export type PeerName =
+  | "crane"
+  | "oras"
+  | "cosign"
+  | "tuf-client"
+  | "registry"
+  | "go-registry"
+  | "newer-node"
+  | "qemu-arm64";
 
 /** Path of a program of scripts/fetch-peers that is in the cache already. */
 export function findPeer(name: PeerName): string | undefined {
