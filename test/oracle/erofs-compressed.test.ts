@@ -8,7 +8,7 @@ import { fromUtf8 } from "../../core/src/bytes/index.ts";
 import { type ClusterEncoder, inlineClusterEncoder } from "../../core/src/codecs/index.ts";
 import { type Compression, checkErofs } from "../../core/src/formats/erofs/index.ts";
 import { createClusterEncoder } from "../../core/src/node/index.ts";
-import { loadFrameMaker } from "../../core/src/node/zstd-wasm.ts";
+import { loadFrameMaker } from "../../core/src/node/zstd-frame-maker.ts";
 import { verifyRoot } from "../../core/src/ops/seal/verify-root.ts";
 import { bytesSource } from "../../core/src/source/index.ts";
 import { attributes, directory, putNode, regularFile } from "../../core/src/tree/index.ts";

@@ -9,7 +9,7 @@ import { fromUtf8, toHex } from "../../core/src/bytes/index.ts";
 import { type ClusterEncoder, inlineClusterEncoder } from "../../core/src/codecs/index.ts";
 import { writeErofs } from "../../core/src/formats/erofs/index.ts";
 import { createClusterEncoder, nodeHashes } from "../../core/src/node/index.ts";
-import { loadFrameMaker } from "../../core/src/node/zstd-wasm.ts";
+import { loadFrameMaker } from "../../core/src/node/zstd-frame-maker.ts";
 import { memorySink } from "../../core/src/source/index.ts";
 import { attributes, type Directory, directory, putNode } from "../../core/src/tree/index.ts";
 import { folder } from "../support/erofs-images.ts";

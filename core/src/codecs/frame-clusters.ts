@@ -6,6 +6,7 @@ import type { ClusterEncoding, EncodedPieces, Piece } from "./cluster-encoder.ts
 
 /** A compressor of single zstd frames whose output depends on the input and level alone. */
 export interface FrameMaker {
+  /** The frame is valid until the next call. */
   compress(content: Uint8Array, level: number): Uint8Array;
 }
 
@@ -39,6 +40,7 @@ export function encodeFrameClusters(
 ): EncodedPieces {
   const { blockSize } = encoding;
   const extents: number[] = [];
+  const kept = new Uint8Array(encoding.clusterSize);
   let used = 0;
   function storeRaw(content: Uint8Array): void {
     output.set(content, used);
@@ -58,7 +60,7 @@ export function encodeFrameClusters(
         storeRaw(content.subarray(at));
         break;
       }
-      const made = fillCluster(content.subarray(at, at + MAX_CONTENT), ratio, encoding, frames);
+      const made = fillCluster(content.subarray(at, at + MAX_CONTENT), ratio, encoding, frames, kept);
       const isEnd = left <= blockSize && made?.content === left;
       if (made === undefined || (!isEnd && !savesEnough(made))) {
         const tried = made?.content ?? encoding.clusterSize;
@@ -109,12 +111,17 @@ function savesEnough({ content, stored }: Attempt): boolean {
   return content > stored + Math.floor(stored / 64);
 }
 
-/** The best of a few attempts at the start of `content`; undefined where none fits. */
+/**
+ * The best of a few attempts at the start of `content`; undefined where none fits.
+ *
+ * @param kept where its frame is put, a cluster's bytes
+ */
 function fillCluster(
   content: Uint8Array,
   ratio: number,
   { blockSize, clusterSize, level }: ClusterEncoding,
   frames: FrameMaker,
+  kept: Uint8Array,
 ): Attempt | undefined {
   const tries = clusterSize >= LARGE_CLUSTER ? MAX_TRIES.large : MAX_TRIES.small;
   let best: Attempt | undefined;
@@ -132,7 +139,10 @@ function fillCluster(
       guess = clamp(clusterSize * density * CAUTION, fits + 1, misses - 1);
     } else {
       fits = guess;
-      if (best === undefined || guess * best.stored > best.content * stored) best = { frame, content: guess, stored };
+      if (best === undefined || guess * best.stored > best.content * stored) {
+        kept.set(frame);
+        best = { frame: kept.subarray(0, frame.length), content: guess, stored };
+      }
       const free = stored - frame.length;
       if (guess === content.length || free <= stored * WASTE) break;
       guess = clamp(guess + free * density * CAUTION, fits + 1, misses - 1);

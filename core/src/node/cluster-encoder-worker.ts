@@ -1,7 +1,7 @@
 /** A worker thread of the cluster encoder: encodes slots of shared memory as it is told, until it is terminated. */
 import { parentPort } from "node:worker_threads";
 import { type ClusterEncoding, createPieceEncoder, type Piece } from "../codecs/index.ts";
-import { loadFrameMaker } from "./zstd-wasm.ts";
+import { loadFrameMaker } from "./zstd-frame-maker.ts";
 
 /** The memory of one slot. */
 export interface SlotMemory {

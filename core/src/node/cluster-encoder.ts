@@ -11,7 +11,7 @@ import {
 } from "../codecs/index.ts";
 import type { EncodeDone, EncodeJob, SlotMemory } from "./cluster-encoder-worker.ts";
 import { workerUrl as workerUrlOf } from "./own-files.ts";
-import { loadFrameMaker } from "./zstd-wasm.ts";
+import { loadFrameMaker } from "./zstd-frame-maker.ts";
 
 /** One is filled and one is emptied while the others are encoded. */
 const SPARE_SLOTS = 2;

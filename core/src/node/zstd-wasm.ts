@@ -4,14 +4,13 @@
  * in 0.0.27).
  */
 
-import type { FrameMaker } from "../codecs/index.ts";
 import { passingChunksOf, type ReadOptions, type Source } from "../source/index.ts";
 import { collectGarbage } from "./collect-garbage.ts";
 import { loadZstdModule } from "./own-files.ts";
 
 export type Compress = (bytes: Uint8Array, level: number) => Uint8Array;
 
-function once<T>(work: () => Promise<T>): () => Promise<T> {
+export function once<T>(work: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | undefined;
   return () => {
     result ??= work();
@@ -24,28 +23,6 @@ export const loadLibrary = once(async () => {
   const library = await import("@bokuweb/zstd-wasm"); // compiling it takes 0.1 s
   await library.init();
   return library;
-});
-
-/** Levels up to here find their matches in the same places whatever a context did before (zstd's double-fast strategy). */
-const MAX_REUSED_LEVEL = 3;
-
-/**
- * Makers of frames, one for each run of frames that belong together. A context is some 150 µs, as much as a small frame, so
- * one is used again where that changes no byte; else each run has its own.
- */
-export const loadFrameMaker: () => Promise<(level: number) => FrameMaker> = once(async () => {
-  const { compressUsingDict, createCCtx, freeCCtx } = await loadLibrary();
-  const none = new Uint8Array(0);
-  let context: number | undefined;
-  return (level) => {
-    if (context !== undefined && level > MAX_REUSED_LEVEL) {
-      freeCCtx(context);
-      context = undefined;
-    }
-    context ??= createCCtx();
-    const own = context;
-    return { compress: (content, wanted) => compressUsingDict(own, content, none, wanted) };
-  };
 });
 
 export const loadZstd: () => Promise<Compress> = once(async () => {

@@ -38,7 +38,7 @@ import {
 } from "../../../core/src/formats/erofs/index.ts";
 import { chunkTableStart } from "../../../core/src/formats/erofs/map-flat.ts";
 import { mapHeaderStart } from "../../../core/src/formats/erofs/map-header.ts";
-import { loadFrameMaker } from "../../../core/src/node/zstd-wasm.ts";
+import { loadFrameMaker } from "../../../core/src/node/zstd-frame-maker.ts";
 import { compareTrees, surveyTree } from "../../../core/src/ops/diff/compare.ts";
 import { bytesSource, memorySink } from "../../../core/src/source/index.ts";
 import {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { fromUtf8 } from "../../bytes/index.ts";
 import { inlineClusterEncoder } from "../../codecs/index.ts";
-import { loadFrameMaker } from "../../node/zstd-wasm.ts";
+import { loadFrameMaker } from "../../node/zstd-frame-maker.ts";
 import { bytesSource, memorySink } from "../../source/index.ts";
 import { attributes, type Directory, directory, type Node, regularFile } from "../../tree/index.ts";
 import { type Compression, checkErofs, openErofs, readTree, type WriteErofsOptions, writeErofs } from "./index.ts";

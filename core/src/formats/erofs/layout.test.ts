@@ -4,7 +4,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { type ByteString, fromUtf8 } from "../../bytes/index.ts";
 import { inlineClusterEncoder } from "../../codecs/index.ts";
-import { loadFrameMaker } from "../../node/zstd-wasm.ts";
+import { loadFrameMaker } from "../../node/zstd-frame-maker.ts";
 import { bytesSource, memorySink, type Source } from "../../source/index.ts";
 import { attributes, type Directory, directory, type Node, regularFile } from "../../tree/index.ts";
 import {
