@@ -61,6 +61,10 @@ function copyMatch(to: u32, distance: u32, size: u32): void {
   for (; to < end; to += 8, from += 8) store<u64>(to, load<u64>(from));
 }
 
+/** A short sequence takes at most so many bytes of the block and of the content, and writes no further. */
+const SHORT_INPUT: u32 = 32;
+const SHORT_OUTPUT: u32 = 64;
+
 /** Bytes of input used, or -1 where the block is broken or does not yield `outputSize` bytes. */
 export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: bool): i32 {
   const mayEndEarly = isPartial || hasRest;
@@ -72,6 +76,23 @@ export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: boo
   while (from < inputEnd) {
     const token = <u32>load<u8>(from++);
     let literals = token >> 4;
+    // Most sequences are short and far from both ends: 14 literals and 18 bytes of match need no bound, and no loop.
+    if (literals < 15 && (token & 15) < 15 && inputEnd - from >= SHORT_INPUT && end - to >= SHORT_OUTPUT) {
+      copy16(to, from);
+      from += literals;
+      to += literals;
+      const near = <u32>load<u16>(from);
+      if (near === 0 || near > to - OUTPUT) return -1;
+      from += 2;
+      const size = (token & 15) + MIN_MATCH;
+      if (near >= 8) {
+        store<u64>(to, load<u64>(to - near));
+        store<u64>(to, load<u64>(to - near, 8), 8);
+        store<u64>(to, load<u64>(to - near, 16), 16);
+      } else copyMatch(to, near, size);
+      to += size;
+      continue;
+    }
     if (literals === 15) {
       let more: u32;
       do {
