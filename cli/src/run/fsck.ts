@@ -1,11 +1,10 @@
 import process from "node:process";
 import { isAshlarError } from "@ashlar/core/errors";
-import { checkErofs, type ErofsFinding, openErofs, readTree } from "@ashlar/core/formats/erofs";
-import { type Extracted, extractTree, nativeDecompressor, type OpenSource, openFile } from "@ashlar/core/node";
+import { checkErofs, type ErofsFinding, openErofs } from "@ashlar/core/formats/erofs";
+import { type Extracted, extractImage, nativeDecompressor, type OpenSource, openFile } from "@ashlar/core/node";
 import type { Source } from "@ashlar/core/source";
 import type { FsckFlags } from "../commands/erofs.ts";
 import { EXIT } from "../exit-codes.ts";
-import { contentSize } from "./extract.ts";
 import { withRootSource } from "./images.ts";
 import { Failed, inSession, type Session } from "./session.ts";
 
@@ -43,10 +42,9 @@ async function check(source: Source, decompress: boolean, { devices, session }: 
 
 async function extract(source: Source, directory: string, { devices, session }: Environment): Promise<Extracted> {
   const image = await openErofs(source, { checksum: "ignore", devices, decompressor: nativeDecompressor() });
-  const tree = await readTree(image);
-  const task = session.reporter.start("extracting", contentSize(tree));
+  const task = session.reporter.start("extracting");
   const privileged = process.getuid?.() === 0;
-  const extracted = await extractTree(tree, directory, { privileged, task, signal: session.signal });
+  const extracted = await extractImage(image, image.root, directory, { privileged, task, signal: session.signal });
   task.end();
   for (const note of extracted.notes) session.reporter.note(note);
   return extracted;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { FormatError, isAshlarError } from "@ashlar/core/errors";
 import type { Repository } from "@ashlar/core/formats/oci";
 import type { BlockHasher } from "@ashlar/core/hash";
-import { decompressFrame, fileScratch, nodeHashes, openFile } from "@ashlar/core/node";
+import { decompressFrame, fileScratch, nodeHashes } from "@ashlar/core/node";
 import { parseReference, type Reference } from "@ashlar/core/ops/image";
 import {
   type HostRepositories,
@@ -16,6 +16,7 @@ import {
 import type { RegistryFlags, ReleaseFlags } from "../commands/flags.ts";
 import { platformOf } from "./inputs.ts";
 import { registryOptions } from "./registries.ts";
+import { isExplicitReference, isThere } from "./words.ts";
 
 /** For reading. Closing a repository closes its connections. */
 export function hostRepositories(flags: RegistryFlags, signal: AbortSignal): HostRepositories {
@@ -62,7 +63,7 @@ export function releaseAccess(flags: RegistryFlags, signal: AbortSignal): Releas
 
 /** Undefined for what is a path. `HOST/NAME` may be a path too; what is there is meant. */
 export async function repositoryReference(word: string): Promise<Reference | undefined> {
-  const isExplicit = /^(docker|oci|oci-archive):/.test(word);
+  const isExplicit = isExplicitReference(word);
   if (!isExplicit && (await isThere(word))) return undefined;
   let reference: Reference;
   try {
@@ -72,16 +73,6 @@ export async function repositoryReference(word: string): Promise<Reference | und
     throw error;
   }
   return isRepositoryReference(reference) ? reference : undefined;
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await using _file = await openFile(path);
-    return true;
-  } catch (error) {
-    if (isAshlarError(error)) return error.code !== "not-found" && error.code !== "not-a-directory";
-    throw error;
-  }
 }
 
 /** Runs `work` with the release that a reference leads to, closes everything. */

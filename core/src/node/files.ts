@@ -86,7 +86,7 @@ export function handleSource(
   handle: FileHandle,
   path: string,
   size: number,
-  holes: Pick<Source, "dataFrom"> = {},
+  { readsAtOnce = false, ...holes }: Pick<Source, "dataFrom"> & { readonly readsAtOnce?: boolean } = {},
 ): OpenSource {
   const close = () => handle.close();
   return {
@@ -103,7 +103,7 @@ export function handleSource(
     },
     readInto(offset, target) {
       assertRange(offset, target.length, size);
-      if (target.length <= SYNC_READ_LIMIT) {
+      if (readsAtOnce || target.length <= SYNC_READ_LIMIT) {
         try {
           fillNow(handle, path, offset, target);
         } catch (error) {
@@ -123,10 +123,15 @@ export function handleSource(
 export interface OpenFileOptions {
   /** Whether `path` itself may be a symbolic link; default true. */
   readonly followLink?: boolean;
+  /** Whether `readInto` reads large amounts at once too, for who has nothing else to do meanwhile; default false. */
+  readonly readsAtOnce?: boolean;
 }
 
 /** Opens a regular file or a block device for reading. Throws SourceError. */
-export async function openFile(path: string, { followLink = true }: OpenFileOptions = {}): Promise<OpenSource> {
+export async function openFile(
+  path: string,
+  { followLink = true, readsAtOnce = false }: OpenFileOptions = {},
+): Promise<OpenSource> {
   // Non-blocking, since opening a fifo would wait for a writer; files and disks do not care.
   const flags = constants.O_RDONLY | constants.O_NONBLOCK | (followLink ? 0 : constants.O_NOFOLLOW);
   let handle: FileHandle | undefined;
@@ -135,7 +140,7 @@ export async function openFile(path: string, { followLink = true }: OpenFileOpti
     const size = await sizeOf(handle, path);
     const { blocks } = await handle.stat();
     const hasHoles = size >= MIN_HOLES && blocks * 512 < size - MIN_HOLES; // of a device: 0 blocks and 0 bytes
-    return handleSource(handle, path, size, hasHoles ? holesOf(handle, size) : {});
+    return handleSource(handle, path, size, { ...(hasHoles ? holesOf(handle, size) : {}), readsAtOnce });
   } catch (error) {
     await handle?.close();
     throw readFailure(path, error);
@@ -195,7 +200,8 @@ export function* dataRuns(offset: number, bytes: Uint8Array): Generator<readonly
   let at = 0;
   while (at < bytes.length) {
     const next = Math.min(bytes.length, at + HOLE_SIZE - ((offset + at) % HOLE_SIZE));
-    if (isZero(bytes.subarray(at, next))) {
+    // Most blocks that hold something do so at their first byte, or in the middle.
+    if (bytes[at] === 0 && bytes[(at + next) >> 1] === 0 && isZero(bytes.subarray(at, next))) {
       if (start >= 0) yield [start, at];
       start = -1;
     } else if (start < 0) start = at;

@@ -18,6 +18,8 @@ export interface NativeCalls {
   makeNode(path: Uint8Array, mode: number, major: number, minor: number): number;
   /** Sets both times, nanoseconds since 1970. */
   setTime(path: Uint8Array, time: bigint): number;
+  /** The same of an open file. */
+  setTimeOf(descriptor: number, time: bigint): number;
 }
 
 /** Bytes of a value, and of all names of a file: Linux, XATTR_SIZE_MAX and XATTR_LIST_MAX. */
@@ -171,6 +173,26 @@ export function loadSyncFileSystem(): SyncFileSystem | undefined {
   }
 }
 
+/**
+ * `ZSTD_decompressDCtx` of the zstd that Node's own program holds and lets others find, as its C++ addons need it: the
+ * library is the one behind node:zlib. True where `output` was filled, all of it. Undefined where it cannot be found.
+ */
+export function loadNativeZstd(): ((frame: Uint8Array, output: Uint8Array) => boolean) | undefined {
+  if (process.platform !== "linux") return undefined;
+  try {
+    const program = loadKoffi().load(null);
+    const decompress = program.func(
+      "size_t ZSTD_decompressDCtx(void *context, void *output, size_t capacity, const void *frame, size_t size)",
+    );
+    const context = program.func("void *ZSTD_createDCtx()")() as unknown;
+    if (context === null) return undefined;
+    // A failure is a number that no output has as its size.
+    return (frame, output) => decompress(context, output, output.length, frame, frame.length) === output.length;
+  } catch {
+    return undefined; // as below
+  }
+}
+
 /** Loads the port; undefined where the machine has none. */
 export function loadNativeCalls(): NativeCalls | undefined {
   if (process.platform !== "linux") return undefined;
@@ -205,6 +227,14 @@ export function loadNativeCalls(): NativeCalls | undefined {
     };
     const mknod = libc.func("int mknod(const void *path, unsigned int mode, uint64_t device)");
     const utimensat = libc.func("int utimensat(int directory, const void *path, const void *times, int flags)");
+    const futimens = libc.func("int futimens(int descriptor, const void *times)");
+    const times = new Uint8Array(2 * TIMESPEC_SIZE);
+    const timesView = new DataView(times.buffer);
+    const bothTimes = (time: bigint): Uint8Array => {
+      timespec(timesView, 0, time);
+      timespec(timesView, TIMESPEC_SIZE, time);
+      return times;
+    };
     const outcome = (result: number): number => (result === 0 ? 0 : koffi.errno());
     return {
       getXattrs,
@@ -212,13 +242,8 @@ export function loadNativeCalls(): NativeCalls | undefined {
         outcome(lsetxattr(zeroTerminated(path), zeroTerminated(name), value, value.length, 0)),
       removeXattr: (path, name) => outcome(lremovexattr(zeroTerminated(path), zeroTerminated(name))),
       makeNode: (path, mode, major, minor) => outcome(mknod(zeroTerminated(path), mode, deviceNumber(major, minor))),
-      setTime(path, time) {
-        const times = new Uint8Array(2 * TIMESPEC_SIZE);
-        const view = new DataView(times.buffer);
-        timespec(view, 0, time);
-        timespec(view, TIMESPEC_SIZE, time);
-        return outcome(utimensat(AT_FDCWD, zeroTerminated(path), times, AT_SYMLINK_NOFOLLOW));
-      },
+      setTime: (path, time) => outcome(utimensat(AT_FDCWD, zeroTerminated(path), bothTimes(time), AT_SYMLINK_NOFOLLOW)),
+      setTimeOf: (descriptor, time) => outcome(futimens(descriptor, bothTimes(time))),
     };
   } catch {
     return undefined; // no koffi for this machine, or a C library of another name (musl)

@@ -5,8 +5,9 @@ import fc from "fast-check";
 import { concatBytes } from "../bytes/index.ts";
 import { pureDecompressor } from "../codecs/index.ts";
 import { isAshlarError } from "../errors/index.ts";
+import { loadNativeZstd } from "./native.ts";
 import { nativeDecompressor } from "./native-decompressor.ts";
-import { isFrameOf, loadFrameDecompressor } from "./zstd-decompress.ts";
+import { type DecompressFrame, isFrameOf, loadFrameDecompressor, loadWasmDecompressor } from "./zstd-decompress.ts";
 
 const content = fc
   .tuple(fc.integer({ min: 1, max: 300_000 }), fc.integer({ min: 1, max: 256 }), fc.nat())
@@ -23,16 +24,32 @@ function compress(bytes: Uint8Array, { checksum = 0 } = {}): Uint8Array {
   return new Uint8Array(zstdCompressSync(bytes, { params, pledgedSrcSize: bytes.length }));
 }
 
-test("a frame that says its size is decompressed, with its checksum and without", async () => {
-  const decompress = await loadFrameDecompressor();
+function decompresses(decompress: DecompressFrame): void {
   fc.assert(
     fc.property(content, fc.nat(1), (bytes, checksum) => {
       const output = new Uint8Array(bytes.length);
       assert.ok(decompress(compress(bytes, { checksum }), output));
       assert.deepEqual(output, bytes);
     }),
-    { numRuns: 40 },
+    { numRuns: 20 },
   );
+}
+
+test("a frame that says its size is decompressed, with its checksum and without", async () => {
+  decompresses(await loadFrameDecompressor());
+});
+
+test("where Node's own zstd cannot be called, the WASM build does the same", async () => {
+  decompresses(await loadWasmDecompressor());
+});
+
+test("Node lets its own zstd be found", { skip: process.platform !== "linux" }, () => {
+  const decompress = loadNativeZstd();
+  assert.ok(decompress);
+  decompresses(decompress);
+  const frame = compress(new Uint8Array(70_000).fill(7));
+  assert.ok(!decompress(frame, new Uint8Array(69_999)), "more than there is room for");
+  assert.ok(!decompress(frame.subarray(0, 10), new Uint8Array(70_000)), "cut off");
 });
 
 test("only one frame, all of it, of the wanted size counts", () => {

@@ -1,19 +1,25 @@
 /**
- * Single zstd frames through the pinned WASM build: as fast as Node's own, which makes a context, a stream and buffers for
- * each of them, most of the work of the garbage collector where there are thousands (measured, 64 KiB clusters).
+ * Single zstd frames with one context for all of them: Node's own `zstdDecompressSync` makes a context, a stream and buffers
+ * for each, most of the work of the garbage collector where there are thousands (measured, 64 KiB clusters).
  */
+import { loadNativeZstd } from "./native.ts";
 import { loadLibrary } from "./zstd-wasm.ts";
 
 /** Fills `output` from a frame that holds exactly as many bytes and says so; false where it is none, or broken. */
 export type DecompressFrame = (frame: Uint8Array, output: Uint8Array) => boolean;
 
+/** By the zstd in Node's program; where that cannot be called, by the pinned WASM build at half its speed. */
 export async function loadFrameDecompressor(): Promise<DecompressFrame> {
+  const decompress = loadNativeZstd() ?? (await loadWasmDecompressor());
+  // Before zstd sees it: the WASM build makes as much room as the frame asks for, and both take several frames for one.
+  return (frame, output) => isFrameOf(frame, output.length) && decompress(frame, output);
+}
+
+export async function loadWasmDecompressor(): Promise<DecompressFrame> {
   const { createDCtx, decompressUsingDict } = await loadLibrary();
   const context = createDCtx();
   const none = new Uint8Array(0);
   return (frame, output) => {
-    // Before the library sees it: it makes as much room as the frame asks for, and takes several frames for one.
-    if (!isFrameOf(frame, output.length)) return false;
     try {
       const content = decompressUsingDict(context, frame, none);
       if (content.length !== output.length) return false;

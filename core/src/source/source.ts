@@ -21,6 +21,8 @@ export interface Source {
    * collector (measured).
    */
   readInto?(offset: number, target: Uint8Array): Promise<void> | undefined;
+  /** Where a source remembers: the bytes if nobody has to wait for them, else undefined. What `read` says of its result holds. */
+  readNow?(offset: number, length: number): Uint8Array | undefined;
   /**
    * Where a source knows its holes: the first place from `offset` on that may hold something else than zeros, `size` where
    * there is none. What lies between need not be read.

@@ -1,4 +1,5 @@
 /** Compares the distances in an index of logical clusters, by which the kernel finds heads, with where the heads are. */
+import { finish } from "../../source/index.ts";
 import { failure, type Report } from "./findings.ts";
 import { CLUSTER_NONHEAD } from "./format-compressed.ts";
 import type { ErofsInode } from "./inode.ts";
@@ -13,7 +14,7 @@ export async function checkIndex(volume: Volume, inode: ErofsInode, path: string
   const index = new IndexReader(volume, inode, map);
   let head = 0;
   for (let next = 0; next < index.count; ) {
-    const { first, count, types, offsets } = await index.windowOf(next);
+    const { first, count, types, offsets } = await finish(index.windowOf(next));
     for (let i = 0; i < count; i++) {
       const entry = first + i;
       if (types[i] !== CLUSTER_NONHEAD) head = entry;

@@ -1,17 +1,10 @@
 /** The bytes of an inode, as a Source over its extents. */
 import { FormatError } from "../../errors/index.ts";
-import {
-  assertRange,
-  type Piece,
-  piecewiseSource,
-  type ReadOptions,
-  type Source,
-  sliceSource,
-} from "../../source/index.ts";
+import { assertRange, piecewiseSource, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import { clusterKey, decodeExtent } from "./clusters.ts";
 import { type Extent, isCompression } from "./extent.ts";
 import type { ErofsInode } from "./inode.ts";
-import { checkRange, extentsOf } from "./map.ts";
+import { checkRange, extentSteps } from "./map.ts";
 import { flatExtents } from "./map-flat.ts";
 import { showNid } from "./superblock.ts";
 import { deviceOf, type Volume } from "./volume.ts";
@@ -27,23 +20,59 @@ export function contentOf(volume: Volume, source: Source, inode: ErofsInode): So
   if (inode.layout !== "flat-plain" && inode.layout !== "flat-inline") return new ErofsContent(volume, inode);
   const extents = flatExtents(volume, inode);
   if (extents.some(({ space, device }) => space !== "device" || device !== 0)) return new ErofsContent(volume, inode);
-  const pieces: Piece[] = extents.map((extent) => {
-    checkRange(volume, inode, extent);
-    return { at: extent.at, source: sliceSource(source, extent.start, extent.size) };
-  });
-  const only = pieces[0];
-  return pieces.length === 1 && only?.at === 0 ? only.source : piecewiseSource(inode.size, pieces);
+  for (const extent of extents) checkRange(volume, inode, extent);
+  const [first] = extents;
+  if (first !== undefined && extents.length === 1 && !first.isInline)
+    return sliceSource(source, first.start, first.size);
+  if (source.readInto !== undefined) return new FlatContent(source, volume.metadata, inode.size, extents);
+  return piecewiseSource(
+    inode.size,
+    extents.map(({ at, start, size }) => ({ at, source: sliceSource(source, start, size) })),
+  );
 }
 
-/** All data of a directory or link. Throws FormatError `too-large`. */
-export async function metadataBytes(volume: Volume, inode: ErofsInode, limit: number): Promise<Uint8Array> {
-  if (inode.size > limit)
-    throw new FormatError("too-large", `inode ${showNid(inode.nid)} has ${inode.size} bytes, more than ${limit}`, {
-      offset: inode.position,
-      expected: limit,
-      actual: inode.size,
-    });
-  return contentOf(volume, volume.metadata, inode).read(0, inode.size);
+/** Blocks, and the end of a file that stands behind its inode and so was most likely read with it. */
+class FlatContent implements Source {
+  readonly size: number;
+  private readonly source: Source;
+  private readonly metadata: Source;
+  private readonly blocksSize: number;
+  private readonly blocksStart: number;
+  private readonly tailStart: number;
+
+  /** @param extents blocks, tail or both */
+  constructor(source: Source, metadata: Source, size: number, extents: readonly Extent[]) {
+    const blocks = extents.find(({ isInline }) => !isInline);
+    this.size = size;
+    this.source = source;
+    this.metadata = metadata;
+    this.blocksSize = blocks?.size ?? 0;
+    this.blocksStart = blocks?.start ?? 0;
+    this.tailStart = extents.find(({ isInline }) => isInline)?.start ?? 0;
+  }
+
+  async read(offset: number, length: number): Promise<Uint8Array> {
+    assertRange(offset, length, this.size);
+    const target = new Uint8Array(length);
+    await this.readInto(offset, target);
+    return target;
+  }
+
+  readInto(offset: number, target: Uint8Array): Promise<void> | undefined {
+    assertRange(offset, target.length, this.size);
+    const { blocksSize } = this;
+    const split = Math.min(target.length, Math.max(0, blocksSize - offset));
+    const blocks = split > 0 ? this.source.readInto?.(this.blocksStart + offset, target.subarray(0, split)) : undefined;
+    if (split === target.length) return blocks;
+    const start = this.tailStart + offset + split - blocksSize;
+    const known = this.metadata.readNow?.(start, target.length - split);
+    if (known !== undefined) {
+      target.set(known, split);
+      return blocks;
+    }
+    const tail = this.metadata.read(start, target.length - split).then((bytes) => target.set(bytes, split));
+    return Promise.all([blocks, tail]).then(() => undefined);
+  }
 }
 
 /** A class, since a tree has one for each of its files. */
@@ -84,27 +113,38 @@ async function fill(
   let runSize = 0;
   const partOf = ({ at, size }: Extent): Uint8Array =>
     target.subarray(Math.max(0, at - offset), Math.min(target.length, at + size - offset));
-  const finishRun = async (): Promise<void> => {
-    const first = run[0];
-    if (first === undefined) return;
-    const source = storedIn(volume, inode, first);
-    // Runs take turns with few buffers: fresh ones cost a seventh of the time that an extraction takes (measured).
-    const buffer = source.readInto === undefined ? undefined : (volume.buffers.pop() ?? new Uint8Array(READ_SIZE));
-    const stored = buffer?.subarray(0, runSize) ?? (await source.read(first.start, runSize, options));
-    if (buffer !== undefined) {
-      const pending = source.readInto?.(first.start, stored);
-      if (pending !== undefined) await pending;
-    }
+  const decodeRun = (first: Extent, stored: Uint8Array): void => {
     for (const extent of run) {
       const from = extent.start - first.start;
       decodePart(volume, inode, extent, stored.subarray(from, from + extent.storedSize), offset, partOf(extent));
     }
-    if (buffer !== undefined) volume.buffers.push(buffer); // after an error it is left to the collector
     run.length = 0;
     runSize = 0;
   };
+  const finishRun = (): Promise<void> | undefined => {
+    const first = run[0];
+    if (first === undefined) return undefined;
+    const source = storedIn(volume, inode, first);
+    if (source.readInto === undefined)
+      return source.read(first.start, runSize, options).then((stored) => decodeRun(first, stored));
+    // Runs take turns with few buffers: fresh ones cost a seventh of the time that an extraction takes (measured).
+    const buffer = volume.buffers.pop() ?? new Uint8Array(READ_SIZE);
+    const stored = buffer.subarray(0, runSize);
+    const decode = (): void => {
+      decodeRun(first, stored);
+      volume.buffers.push(buffer); // after an error it is left to the collector
+    };
+    const pending = source.readInto(first.start, stored);
+    if (pending !== undefined) return pending.then(decode);
+    decode();
+    return undefined;
+  };
   if (target.length === 0) return;
-  for await (const extent of extentsOf(volume, inode, offset)) {
+  for (const extent of extentSteps(volume, inode, offset)) {
+    if (extent instanceof Promise) {
+      await extent;
+      continue;
+    }
     if (extent.at >= end) break;
     options?.signal?.throwIfAborted();
     const part = partOf(extent);
@@ -128,7 +168,10 @@ async function fill(
       continue;
     }
     const last = run.at(-1);
-    if (last !== undefined && (!follows(extent, last) || runSize + extent.storedSize > READ_SIZE)) await finishRun();
+    if (last !== undefined && (!follows(extent, last) || runSize + extent.storedSize > READ_SIZE)) {
+      const pending = finishRun();
+      if (pending !== undefined) await pending;
+    }
     run.push(extent);
     runSize += extent.storedSize;
   }

@@ -1,6 +1,6 @@
 /** Extents of inodes with a record for each: encoded extents (48BIT), whose clusters begin and end at any byte. */
 import { FormatError } from "../../errors/index.ts";
-import type { Source } from "../../source/index.ts";
+import { readSteps, type Source, type Steps } from "../../source/index.ts";
 import { type Encoding, type Extent, fragmentExtent, holeExtent, plainExtent } from "./extent.ts";
 import {
   ADVISE,
@@ -29,12 +29,7 @@ interface EncodedRecord {
 }
 
 /** From the extent that holds byte `from` on, which is less than the inode's size. */
-export async function* encodedExtents(
-  volume: Volume,
-  inode: ErofsInode,
-  map: EncodedMap,
-  from: number,
-): AsyncGenerator<Extent> {
+export function* encodedExtents(volume: Volume, inode: ErofsInode, map: EncodedMap, from: number): Steps<Extent> {
   const where = `inode ${showNid(inode.nid)}`;
   const metadata = volume.metadataOf(inode);
   const first = map.recordSize > 4 ? map.start : map.start + RawExtentsStart.size;
@@ -49,9 +44,13 @@ export async function* encodedExtents(
       });
     return next;
   };
-  for await (const next of map.recordSize > 8
+  for (const next of map.recordSize > 8
     ? placedRecords(metadata, map, from, first)
     : evenRecords(metadata, map, from, first)) {
+    if (next instanceof Promise) {
+      yield next;
+      continue;
+    }
     if (record !== undefined) yield extentOf(record, end(next.at) - at, false);
     else if (next.at > from) {
       at = 0;
@@ -85,14 +84,15 @@ export async function* encodedExtents(
 }
 
 /** Records of 4 and 8 bytes: one for each logical cluster; those of 4 have the sum of the sizes before as their place. */
-async function* evenRecords(metadata: Source, map: EncodedMap, from: number, first: number) {
+function* evenRecords(metadata: Source, map: EncodedMap, from: number, first: number): Steps<EncodedRecord> {
   const { recordSize, count } = map;
   const clusterSize = 2 ** map.clusterBits;
   const wanted = Math.floor(from / clusterSize);
-  let start = recordSize > 4 ? 0 : RawExtentsStart.view(await metadata.read(map.start, RawExtentsStart.size)).start;
+  let start = 0;
+  if (recordSize <= 4) ({ start } = RawExtentsStart.view(yield* readSteps(metadata, map.start, RawExtentsStart.size)));
   for (let batch = recordSize > 4 ? wanted : 0; batch < count; batch += BATCH) {
     const length = Math.min(BATCH, count - batch);
-    const bytes = await metadata.read(first + batch * recordSize, length * recordSize);
+    const bytes = yield* readSteps(metadata, first + batch * recordSize, length * recordSize);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const { storedSize, startLo } = RawEncodedExtent.fields;
     for (let i = 0; i < length; i++) {
@@ -105,17 +105,17 @@ async function* evenRecords(metadata: Source, map: EncodedMap, from: number, fir
 }
 
 /** Records of 16 and 32 bytes, from the last one that begins at `from` or before. */
-async function* placedRecords(metadata: Source, map: EncodedMap, from: number, first: number) {
+function* placedRecords(metadata: Source, map: EncodedMap, from: number, first: number): Steps<EncodedRecord> {
   const { recordSize, count } = map;
-  const read = async (index: number, length: number): Promise<EncodedRecord[]> => {
-    const bytes = await metadata.read(first + index * recordSize, length * recordSize);
+  function* read(index: number, length: number): Steps<never, EncodedRecord[]> {
+    const bytes = yield* readSteps(metadata, first + index * recordSize, length * recordSize);
     return Array.from({ length }, (_, i) => parsePlaced(bytes.subarray(i * recordSize, (i + 1) * recordSize)));
-  };
+  }
   let low = 0;
   let high = count;
   while (high - low > BATCH) {
     const middle = low + Math.floor((high - low) / 2);
-    const [record] = await read(middle, 1);
+    const [record] = yield* read(middle, 1);
     if (record!.at <= from)
       low = middle; // one record was asked for
     else high = middle;
@@ -123,7 +123,7 @@ async function* placedRecords(metadata: Source, map: EncodedMap, from: number, f
   let pending: EncodedRecord | undefined;
   let isFound = false;
   for (let batch = low; batch < count; batch += BATCH)
-    for (const record of await read(batch, Math.min(BATCH, count - batch))) {
+    for (const record of yield* read(batch, Math.min(BATCH, count - batch))) {
       isFound ||= record.at > from;
       if (pending !== undefined && isFound) yield pending;
       pending = record;

@@ -1,6 +1,7 @@
 /** Extents of inodes without compression: runs of blocks, inline tails, tables of chunks. */
 import { alignUp } from "../../bytes/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
+import { readSteps, type Steps } from "../../source/index.ts";
 import { type Extent, holeExtent, plainExtent } from "./extent.ts";
 import {
   CHUNK_48BIT,
@@ -46,7 +47,7 @@ export function refuseCrossing(start: number, size: number, blockSize: number, {
 const BATCH = 512;
 
 /** Chunks of equal size, each with a block address; from the one that holds `from` on. */
-export async function* chunkExtents(volume: Volume, inode: ErofsInode, from: number): AsyncGenerator<Extent> {
+export function* chunkExtents(volume: Volume, inode: ErofsInode, from: number): Steps<Extent> {
   const { blockSize } = volume.superblock;
   const { nid, size, u: format } = inode;
   if ((format & 0xffff & ~CHUNK_KNOWN_BITS) !== 0)
@@ -64,7 +65,7 @@ export async function* chunkExtents(volume: Volume, inode: ErofsInode, from: num
     throw new FormatError("data-out-of-range", `chunk table of inode ${nid} lies outside the image`, { offset: table });
   for (let first = Math.floor(from / chunkSize); first < count; first += BATCH) {
     const batch = Math.min(BATCH, count - first);
-    const entries = await metadata.read(table + first * unit, batch * unit);
+    const entries = yield* readSteps(metadata, table + first * unit, batch * unit);
     for (let i = 0; i < batch; i++) {
       const at = (first + i) * chunkSize;
       const length = Math.min(chunkSize, size - at);

@@ -3,7 +3,7 @@
  * one begins; the distances in other entries are shortcuts for the kernel, and check.ts compares them.
  */
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
-import type { Source } from "../../source/index.ts";
+import { readSteps, type Source, type Steps } from "../../source/index.ts";
 import { type Encoding, type Extent, fragmentExtent, plainExtent } from "./extent.ts";
 import {
   ADVISE,
@@ -67,17 +67,23 @@ export class IndexReader {
     return region.start + Math.ceil((region.end - region.first) / entries) * size;
   }
 
-  /** The piece that an entry belongs to. */
-  async windowOf(entry: number): Promise<IndexWindow> {
+  /** The last piece, where the entry belongs to it. */
+  private lastWith(entry: number): IndexWindow | undefined {
     const { last } = this;
-    if (last !== undefined && entry >= last.first && entry < last.first + last.count) return last;
+    return last !== undefined && entry >= last.first && entry < last.first + last.count ? last : undefined;
+  }
+
+  /** The piece that an entry belongs to. */
+  *windowOf(entry: number): Steps<never, IndexWindow> {
+    const known = this.lastWith(entry);
+    if (known !== undefined) return known;
     const region = this.regions.find(({ end }) => entry < end);
     if (region === undefined) throw new RangeError(`no entry ${entry} in an index of ${this.count}`);
     const first = entry - ((entry - region.first) % WINDOW);
     const count = Math.min(WINDOW, region.end - first);
     const { size, entries } = region.pack;
     const start = region.start + ((first - region.first) / entries) * size;
-    const bytes = await this.metadata.read(start, Math.ceil(count / entries) * size);
+    const bytes = yield* readSteps(this.metadata, start, Math.ceil(count / entries) * size);
     this.last = parseIndex(bytes, this.map, region, first, count, this.where);
     return this.last;
   }
@@ -94,11 +100,11 @@ export class IndexReader {
   }
 
   /** The head of the extent that holds byte `offset`. Throws FormatError `bad-index`. */
-  async headAt(offset: number): Promise<Head> {
+  *headAt(offset: number): Steps<never, Head> {
     const from = Math.floor(offset / this.clusterSize);
     const farthest = from - Math.ceil(MAX_CLUSTER_CONTENT / this.clusterSize) - 1;
     for (let entry = from; entry >= Math.max(0, farthest); entry--) {
-      const window = await this.windowOf(entry);
+      const window = this.lastWith(entry) ?? (yield* this.windowOf(entry));
       const i = entry - window.first;
       if (window.types[i] === CLUSTER_NONHEAD) continue;
       const head = this.head(window, i);
@@ -110,11 +116,11 @@ export class IndexReader {
   }
 
   /** The first head behind entry `entry`; undefined where none is. Throws FormatError `cluster-too-large`. */
-  async headAfter(entry: number): Promise<Head | undefined> {
+  *headAfter(entry: number): Steps<never, Head | undefined> {
     const farthest = entry + Math.ceil(MAX_CLUSTER_CONTENT / this.clusterSize) + 1;
     for (let next = entry + 1; next < this.count; ) {
       if (next > farthest) throw tooLarge(this.where, (next - entry) * this.clusterSize, MAX_CLUSTER_CONTENT);
-      const window = await this.windowOf(next);
+      const window = this.lastWith(next) ?? (yield* this.windowOf(next));
       for (let i = next - window.first; i < window.count; i++)
         if (window.types[i] !== CLUSTER_NONHEAD) return this.head(window, i);
       next = window.first + window.count;
@@ -123,11 +129,11 @@ export class IndexReader {
   }
 
   /** Blocks of the cluster with that head. Throws FormatError `bad-index`. */
-  async blocksOf({ entry, type }: Head): Promise<number> {
+  *blocksOf({ entry, type }: Head): Steps<never, number> {
     const { advise } = this.map;
     const isBig = (advise & (type === CLUSTER_HEAD1 ? ADVISE.bigHead1 : ADVISE.bigHead2)) !== 0;
     if (!isBig || entry + 1 >= this.count) return 1;
-    const window = await this.windowOf(entry + 1);
+    const window = this.lastWith(entry + 1) ?? (yield* this.windowOf(entry + 1));
     const i = entry + 1 - window.first;
     if (window.types[i] !== CLUSTER_NONHEAD) return 1;
     const blocks = window.blockCounts[i]!; // i is an entry of the window
@@ -145,17 +151,12 @@ export function tooLarge(where: string, actual: number, expected: number): Forma
 }
 
 /** From the extent that holds byte `from` on, which is less than the inode's size. */
-export async function* indexExtents(
-  volume: Volume,
-  inode: ErofsInode,
-  map: IndexMap,
-  from: number,
-): AsyncGenerator<Extent> {
+export function* indexExtents(volume: Volume, inode: ErofsInode, map: IndexMap, from: number): Steps<Extent> {
   const { blockSize } = volume.superblock;
   const index = new IndexReader(volume, inode, map);
-  let head: Head | undefined = await index.headAt(from);
+  let head: Head | undefined = yield* index.headAt(from);
   while (head !== undefined && head.at < inode.size) {
-    const next: Head | undefined = await index.headAfter(head.entry);
+    const next: Head | undefined = yield* index.headAfter(head.entry);
     const end = Math.min(next?.at ?? inode.size, inode.size);
     if (end > head.at) {
       const size = end - head.at;
@@ -165,21 +166,29 @@ export async function* indexExtents(
         refuseCrossing(index.end, map.inlineSize, blockSize, inode);
         const space = inode.isInMetabox ? "metabox" : "device";
         const stored = { space, start: index.end, storedSize: map.inlineSize, isInline: true } as const;
-        yield { ...plainExtent(head.at, size, 0), ...stored, ...encodingOf(head, map, index.where) };
+        const encoding = encodingOf(head, map, index.where);
+        yield { ...plainExtent(head.at, size, 0), ...stored, encoding, isPartial: head.isPartial };
       } else {
-        const stored = { start: head.block * blockSize, storedSize: (await index.blocksOf(head)) * blockSize };
-        yield volume.place({ ...plainExtent(head.at, size, 0), ...stored, ...encodingOf(head, map, index.where) });
+        yield volume.place({
+          at: head.at,
+          size,
+          encoding: encodingOf(head, map, index.where),
+          space: "device",
+          device: 0,
+          start: head.block * blockSize,
+          storedSize: (yield* index.blocksOf(head)) * blockSize,
+          isInline: false,
+          isPartial: head.isPartial,
+        });
       }
     }
     head = next;
   }
 }
 
-function encodingOf(head: Head, map: IndexMap, where: string): { encoding: Encoding; isPartial: boolean } {
-  const { isPartial, type } = head;
-  if (type === CLUSTER_PLAIN)
-    return { encoding: (map.advise & ADVISE.interlaced) !== 0 ? "interlaced" : "plain", isPartial };
-  return { encoding: algorithmOf(map.algorithms[type === CLUSTER_HEAD2 ? 1 : 0], where), isPartial };
+function encodingOf({ type }: Head, map: IndexMap, where: string): Encoding {
+  if (type === CLUSTER_PLAIN) return (map.advise & ADVISE.interlaced) !== 0 ? "interlaced" : "plain";
+  return algorithmOf(map.algorithms[type === CLUSTER_HEAD2 ? 1 : 0], where);
 }
 
 /** By its on-disk number. Throws UnsupportedError `erofs-algorithm`. */

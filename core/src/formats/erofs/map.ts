@@ -1,5 +1,6 @@
 /** Extents of any inode, checked against the bounds that hold for all of them. */
 import { FormatError } from "../../errors/index.ts";
+import { finish, readSteps, type Steps } from "../../source/index.ts";
 import { type Extent, fragmentExtent, isCompression } from "./extent.ts";
 import { MAX_CLUSTER_CONTENT, MAX_CLUSTER_SIZE, RawMapHeader } from "./format-compressed.ts";
 import type { ErofsInode } from "./inode.ts";
@@ -10,15 +11,20 @@ import { indexExtents, tooLarge } from "./map-index.ts";
 import { showNid } from "./superblock.ts";
 import { deviceOf, type Volume } from "./volume.ts";
 
-/** Reads the map header of a compressed inode. Throws FormatError, UnsupportedError `cluster-size`. */
-export async function readMapHeader(volume: Volume, inode: ErofsInode): Promise<CompressedMap> {
+/** Throws FormatError, UnsupportedError `cluster-size`. */
+function* mapHeaderSteps(volume: Volume, inode: ErofsInode): Steps<never, CompressedMap> {
   const start = mapHeaderStart(inode);
   const metadata = volume.metadataOf(inode);
   if (start + RawMapHeader.size > metadata.size)
     throw new FormatError("data-out-of-range", `the map of inode ${showNid(inode.nid)} lies outside the image`, {
       offset: start,
     });
-  return parseMapHeader(await metadata.read(start, RawMapHeader.size), inode, volume.superblock);
+  return parseMapHeader(yield* readSteps(metadata, start, RawMapHeader.size), inode, volume.superblock);
+}
+
+/** Reads the map header of a compressed inode. Throws FormatError, UnsupportedError `cluster-size`. */
+export function readMapHeader(volume: Volume, inode: ErofsInode): Promise<CompressedMap> {
+  return finish(mapHeaderSteps(volume, inode));
 }
 
 /**
@@ -27,21 +33,21 @@ export async function readMapHeader(volume: Volume, inode: ErofsInode): Promise<
  * `bad-extent`, `bad-device`, `cluster-too-large`, `data-out-of-range` or `inline-crosses-block`; UnsupportedError
  * `chunk-format`, `cluster-size` or `erofs-algorithm`.
  */
-export async function* extentsOf(volume: Volume, inode: ErofsInode, from = 0): AsyncGenerator<Extent> {
+export function* extentSteps(volume: Volume, inode: ErofsInode, from = 0): Steps<Extent> {
   if (from >= inode.size) return;
   if (inode.layout === "flat-plain" || inode.layout === "flat-inline") {
     for (const extent of flatExtents(volume, inode)) if (extent.at + extent.size > from) yield extent;
   } else if (inode.layout === "chunk-based") {
     yield* chunkExtents(volume, inode, from);
   } else {
-    const map = await readMapHeader(volume, inode);
+    const map = yield* mapHeaderSteps(volume, inode);
     if (map.kind === "fragment") yield fragmentExtent(0, inode.size, map.start);
     else
-      for await (const extent of map.kind === "encoded"
+      for (const step of map.kind === "encoded"
         ? encodedExtents(volume, inode, map, from)
         : indexExtents(volume, inode, map, from)) {
-        checkCluster(volume, inode, extent);
-        yield extent;
+        if (!(step instanceof Promise)) checkCluster(volume, inode, step);
+        yield step;
       }
   }
 }
@@ -50,16 +56,16 @@ export async function* extentsOf(volume: Volume, inode: ErofsInode, from = 0): A
 function checkCluster({ superblock }: Volume, { nid }: ErofsInode, extent: Extent): void {
   const { encoding, at, size, start, storedSize } = extent;
   if (encoding === "hole" || encoding === "fragment") return;
-  const where = `inode ${showNid(nid)}`;
-  if (storedSize > MAX_CLUSTER_SIZE) throw tooLarge(where, storedSize, MAX_CLUSTER_SIZE);
-  if (size > MAX_CLUSTER_CONTENT) throw tooLarge(where, size, MAX_CLUSTER_CONTENT);
+  const where = (): string => `inode ${showNid(nid)}`;
+  if (storedSize > MAX_CLUSTER_SIZE) throw tooLarge(where(), storedSize, MAX_CLUSTER_SIZE);
+  if (size > MAX_CLUSTER_CONTENT) throw tooLarge(where(), size, MAX_CLUSTER_CONTENT);
   if (isCompression(encoding)) {
     if (!superblock.algorithms.includes(encoding))
-      throw new FormatError("bad-algorithm", `${where} is compressed by ${encoding}, which the image does not name`, {
+      throw new FormatError("bad-algorithm", `${where()} is compressed by ${encoding}, which the image does not name`, {
         offset: start,
       });
   } else if (size > storedSize)
-    throw new FormatError("bad-extent", `${size} bytes at ${at} of ${where} are said to fill ${storedSize}`, {
+    throw new FormatError("bad-extent", `${size} bytes at ${at} of ${where()} are said to fill ${storedSize}`, {
       offset: start,
     });
 }

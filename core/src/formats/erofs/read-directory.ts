@@ -1,10 +1,12 @@
 /** Directory data on the reading side. */
 import { type ByteString, byteString } from "../../bytes/index.ts";
 import { FormatError } from "../../errors/index.ts";
+import type { Steps } from "../../source/index.ts";
 import type { NodeType } from "../../tree/index.ts";
-import { contentOf, metadataBytes } from "./content.ts";
+import { contentOf } from "./content.ts";
 import { FILE_TYPES, MAX_NAME_SIZE, RawDirent } from "./format.ts";
 import type { ErofsInode } from "./inode.ts";
+import { metadataSteps } from "./read-inode.ts";
 import { parseNid, showNid } from "./superblock.ts";
 import { metadataLimit, type Volume } from "./volume.ts";
 
@@ -52,14 +54,19 @@ function assertDirectory(inode: ErofsInode): void {
 }
 
 /** All entries in the order of the image, `.` and `..` where they are there. */
-export async function readEntries(volume: Volume, inode: ErofsInode): Promise<DirectoryEntry[]> {
+export function* directorySteps(volume: Volume, inode: ErofsInode): Steps<never, DirectoryEntry[]> {
   assertDirectory(inode);
-  const bytes = await metadataBytes(volume, inode, metadataLimit(volume));
+  const bytes = yield* metadataSteps(volume, inode, metadataLimit(volume));
   const { blockSize } = volume.superblock;
   const entries: DirectoryEntry[] = [];
   for (let at = 0; at < bytes.length; at += blockSize)
     for (const entry of parseDirectoryBlock(bytes.subarray(at, at + blockSize), nameOf(inode))) entries.push(entry);
   return entries;
+}
+
+/** Whether an entry is one of the directory's own, neither `.` nor `..`. */
+export function isBelow({ name }: DirectoryEntry): boolean {
+  return name !== "." && name !== "..";
 }
 
 /** Binary search by block, as the kernel does; reads only the blocks it looks at. */

@@ -2,18 +2,18 @@
  * Opens an EROFS image: superblock, inodes, and from them directories, links, contents and xattrs. Lazy: nothing but
  * the superblock, the device table and the inodes of the metabox and the root is read in advance.
  */
-import { type ByteString, byteString } from "../../bytes/index.ts";
+import type { ByteString } from "../../bytes/index.ts";
 import { type Decompressor, pureDecompressor } from "../../codecs/index.ts";
 import { FormatError } from "../../errors/index.ts";
-import { cachedSource, type Source } from "../../source/index.ts";
+import { cachedSource, finish, flow, type Source } from "../../source/index.ts";
 import { splitPath } from "../../tree/index.ts";
 import { clusterCache } from "./clusters.ts";
-import { contentOf, metadataBytes } from "./content.ts";
+import { contentOf } from "./content.ts";
 import type { Extent } from "./extent.ts";
-import { MAX_SYMLINK_SIZE, METABOX_BIT, RawInodeCompact, RawInodeExtended } from "./format.ts";
-import { type ErofsInode, inodePosition, parseInode } from "./inode.ts";
-import { checkRange, extentsOf } from "./map.ts";
-import { type DirectoryEntry, findEntry, readEntries } from "./read-directory.ts";
+import type { ErofsInode } from "./inode.ts";
+import { checkRange, extentSteps } from "./map.ts";
+import { type DirectoryEntry, directorySteps, findEntry, isBelow } from "./read-directory.ts";
+import { inodeSteps, linkSteps } from "./read-inode.ts";
 import { readXattr, readXattrs, xattrReader } from "./read-xattrs.ts";
 import {
   type DeviceSlot,
@@ -70,8 +70,16 @@ export interface OpenErofsOptions {
   readonly decompressor?: Decompressor | undefined;
 }
 
-/** Metadata is read in pieces of this many bytes and remembered, so that one inode is not one read. */
-const CACHE = { blockSize: 64 * 1024, maxBytes: 8 * 1024 * 1024 };
+/** Metadata is read in pieces and remembered, so that one inode is not one read. */
+const CACHE_BYTES = 8 * 1024 * 1024;
+const PIECE = 64 * 1024; // bytes
+/** Where a read is cheap: inodes often stand between data, which larger pieces would be full of. */
+const SMALL_PIECE = 16 * 1024; // bytes
+
+function cachedMetadata(source: Source): Source {
+  const blockSize = source.readInto === undefined ? PIECE : SMALL_PIECE;
+  return cachedSource(source, { blockSize, maxBytes: CACHE_BYTES });
+}
 
 /** Decompressed clusters of which a part was asked for: at least one of the largest. */
 const CLUSTER_CACHE = 16 * 1024 * 1024; // bytes
@@ -104,11 +112,11 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
     inode: (nid) => readInode(volume, nid),
     lookup: (path) => lookup(volume, root, path),
     async readDirectory(inode) {
-      const entries = await readEntries(volume, inode);
-      return entries.filter(({ name }) => name !== "." && name !== "..");
+      const entries = await finish(directorySteps(volume, inode));
+      return entries.filter(isBelow);
     },
-    readEntries: (inode) => readEntries(volume, inode),
-    readlink: (inode) => readlink(volume, inode),
+    readEntries: (inode) => finish(directorySteps(volume, inode)),
+    readlink: (inode) => finish(linkSteps(volume, inode)),
     content(inode) {
       if (inode.type !== "file") throw new TypeError(`inode ${showNid(inode.nid)} is a ${inode.type}`);
       return contentOf(volume, source, inode);
@@ -117,7 +125,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
     xattr: (inode, name) => readXattr(shared, inode, name),
     async *extents(inode, from) {
       if (inode.type !== "file" && inode.type !== "directory" && inode.type !== "symlink") return;
-      for await (const extent of extentsOf(volume, inode, from)) {
+      for await (const extent of flow(extentSteps(volume, inode, from))) {
         checkRange(volume, inode, extent);
         yield extent;
       }
@@ -129,7 +137,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
 
 async function openVolume(source: Source, superblock: Superblock, options: OpenErofsOptions): Promise<Volume> {
   const { devices = [] } = options;
-  const metadata = cachedSource(source, CACHE);
+  const metadata = cachedMetadata(source);
   const deviceTable = await readDeviceTable(source, superblock);
   if (devices.length > 0 && devices.length !== deviceTable.length)
     throw new FormatError(
@@ -157,7 +165,7 @@ async function openVolume(source: Source, superblock: Superblock, options: OpenE
   };
   if (superblock.metaboxNid !== undefined) {
     const inode = await readInode(volume, superblock.metaboxNid);
-    volume.metabox = cachedSource(contentOf(volume, source, inode), CACHE);
+    volume.metabox = cachedSource(contentOf(volume, source, inode), { blockSize: PIECE, maxBytes: CACHE_BYTES });
   }
   return volume;
 }
@@ -169,13 +177,8 @@ async function openPacked(volume: Volume): Promise<Source> {
   return contentOf(volume, volume.source, await readInode(volume, packedNid));
 }
 
-async function readInode(volume: Volume, nid: number): Promise<ErofsInode> {
-  const position = inodePosition(nid, volume.superblock);
-  const metadata = volume.metadataOf({ nid, isInMetabox: nid >= METABOX_BIT });
-  if (!Number.isSafeInteger(position) || nid < 0 || position + RawInodeCompact.size > metadata.size)
-    throw new FormatError("nid-out-of-range", `inode ${showNid(nid)} lies outside the image`, { offset: position });
-  const length = Math.min(RawInodeExtended.size, metadata.size - position);
-  return parseInode(await metadata.read(position, length), nid, volume.superblock);
+function readInode(volume: Volume, nid: number): Promise<ErofsInode> {
+  return finish(inodeSteps(volume, nid));
 }
 
 async function lookup(volume: Volume, root: ErofsInode, path: string): Promise<ErofsInode | undefined> {
@@ -192,17 +195,4 @@ async function lookup(volume: Volume, root: ErofsInode, path: string): Promise<E
     trail.push(await readInode(volume, entry.nid));
   }
   return trail.at(-1);
-}
-
-async function readlink(volume: Volume, inode: ErofsInode): Promise<ByteString> {
-  const where = showNid(inode.nid);
-  if (inode.type !== "symlink") throw new TypeError(`inode ${where} is a ${inode.type}`);
-  if (inode.size === 0 || inode.size > MAX_SYMLINK_SIZE)
-    throw new FormatError("bad-link", `link target of inode ${where} has ${inode.size} bytes`, {
-      offset: inode.position,
-    });
-  const target = byteString(await metadataBytes(volume, inode, MAX_SYMLINK_SIZE));
-  if (target.includes("\0"))
-    throw new FormatError("bad-link", `link target of inode ${where} holds a NUL`, { offset: inode.position });
-  return target;
 }
