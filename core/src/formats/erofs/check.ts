@@ -54,10 +54,10 @@ export async function checkErofs(source: Source, options: CheckErofsOptions = {}
   const survey = await surveyErofs(image, { report, signal: options.signal });
   const { blockCount, blockSize } = image.superblock;
   const size = blockCount * blockSize;
-  await checkSpace(image, source, size, survey.accounts, survey, report, options);
+  await checkSpace(image, source, size, survey.claims.image, survey, report, options);
   const { metabox } = image.volume;
   if (metabox !== undefined)
-    await checkSpace(image, metabox, metabox.size, survey.metaboxAccounts, survey, report, {
+    await checkSpace(image, metabox, metabox.size, survey.claims.metabox, survey, report, {
       ...options,
       advance: undefined,
     });

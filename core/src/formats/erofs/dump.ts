@@ -206,7 +206,7 @@ export async function dumpSpace(image: ErofsImage, { signal, onRun }: DumpSpaceO
   });
   const { blockSize, blockCount } = image.superblock;
   const bytes = new Map<SpaceKind, number>();
-  for (const { start, size, kind, nid, claims } of survey.accounts.settle(
+  for (const { start, size, kind, nid, claims } of survey.claims.image.settle(
     blockSize * blockCount,
     blockSize,
     () => {},
@@ -221,7 +221,8 @@ export async function dumpSpace(image: ErofsImage, { signal, onRun }: DumpSpaceO
     const sum = bytes.get(kind);
     return sum === undefined ? [] : [{ kind, bytes: sum }];
   });
-  const { names, deviceBytes } = survey;
+  const { names } = survey;
+  const { deviceBytes } = survey.claims;
   return { space, counts, names, contentBytes, deviceBytes, problems };
 }
 

@@ -2,31 +2,21 @@
  * Walks everything that an image has, gives each byte to what it belongs to, and reports what is broken on the way: past
  * a broken inode it goes on with the next one. What the check and the dump have in common.
  */
-import { alignUp, type ByteString } from "../../bytes/index.ts";
+import type { ByteString } from "../../bytes/index.ts";
 import { isAshlarError } from "../../errors/index.ts";
 import { joinPath, MAX_DEPTH, MAX_PATH_LENGTH, showPath } from "../../tree/index.ts";
-import { Accounts, type SpaceKind } from "./accounts.ts";
 import { checkIndex } from "./check-index.ts";
 import { checkEntries, checkInode } from "./check-inode.ts";
-import { type Extent, isCompression } from "./extent.ts";
+import { Claims } from "./claims.ts";
+import type { Extent } from "./extent.ts";
 import { failure, type Report, warning } from "./findings.ts";
-import {
-  COMPAT,
-  LONG_PREFIX_UNIT,
-  RawDeviceSlot,
-  RawLongPrefix,
-  RawSuperblock,
-  RawXattrEntry,
-  SUPERBLOCK_OFFSET,
-  XATTR_UNIT,
-} from "./format.ts";
+import { RawSuperblock, SUPERBLOCK_OFFSET } from "./format.ts";
 import type { ErofsInode } from "./inode.ts";
 import { mapTableOf } from "./map-table.ts";
 import type { ErofsImage } from "./read.ts";
 import type { DirectoryEntry } from "./read-directory.ts";
-import { parseSharedIds, sharedArea } from "./read-xattrs.ts";
+import { parseSharedIds } from "./read-xattrs.ts";
 import { metadataLimit } from "./volume.ts";
-import { readLongPrefixes } from "./xattr-prefixes.ts";
 
 export interface SurveyOptions {
   readonly report: Report;
@@ -36,15 +26,11 @@ export interface SurveyOptions {
 }
 
 export interface Survey {
-  /** Of the image itself, and of what its metabox holds. */
-  readonly accounts: Accounts;
-  readonly metaboxAccounts: Accounts;
+  readonly claims: Claims;
   /** Inodes that names lead to. */
   readonly inodeCount: number;
   /** Names that lead to an inode, the root's own among them. */
   readonly names: number;
-  /** Bytes of content of files on further devices. */
-  readonly deviceBytes: number;
   /** What people know an inode by: its first path, or what it is for the image. */
   nameOf(nid: number | undefined): string;
 }
@@ -74,11 +60,9 @@ interface Leaf {
 }
 
 class Surveyor implements Survey {
-  readonly accounts = new Accounts();
-  readonly metaboxAccounts = new Accounts();
+  readonly claims: Claims;
   inodeCount = 0;
   names = 1;
-  deviceBytes = 0;
   private readonly image: ErofsImage;
   private readonly options: SurveyOptions;
   private readonly paths = new Map<number, string>();
@@ -92,6 +76,7 @@ class Surveyor implements Survey {
   constructor(image: ErofsImage, options: SurveyOptions) {
     this.image = image;
     this.options = options;
+    this.claims = new Claims(image);
     this.metadataLimit = metadataLimit(image);
   }
 
@@ -105,7 +90,8 @@ class Surveyor implements Survey {
 
   async walk(): Promise<void> {
     const { superblock, root } = this.image;
-    await this.claimImage();
+    this.claims.claimHead();
+    await this.guard("xattr prefixes", () => this.claims.claimPrefixes());
     let specialCount = 0;
     for (const [nid, name] of [
       [superblock.packedNid, PACKED_NAME],
@@ -137,7 +123,7 @@ class Surveyor implements Survey {
           offset: SUPERBLOCK_OFFSET + RawSuperblock.fields.inodeCount.offset,
         }),
       );
-    for (const id of this.sharedIds) await this.guard(`shared xattr ${id}`, () => this.claimShared(id));
+    for (const id of this.sharedIds) await this.guard(`shared xattr ${id}`, () => this.claims.claimShared(id));
   }
 
   /** Errors of ours become findings. */
@@ -150,34 +136,6 @@ class Surveyor implements Survey {
       this.options.report(failure(error.code, message, { path, offset: error.details.offset }));
       return undefined;
     }
-  }
-
-  private async claimImage(): Promise<void> {
-    const { superblock } = this.image;
-    const { accounts } = this;
-    accounts.claim("boot area", 0, SUPERBLOCK_OFFSET);
-    accounts.claim("superblock", SUPERBLOCK_OFFSET, superblock.size);
-    accounts.claim("settings", SUPERBLOCK_OFFSET + superblock.size, superblock.settingsSize);
-    accounts.claim("device table", superblock.deviceTableStart, superblock.deviceCount * RawDeviceSlot.size);
-    await this.guard("xattr prefixes", () => this.claimPrefixes());
-  }
-
-  private async claimPrefixes(): Promise<void> {
-    const { volume, superblock } = this.image;
-    const prefixes = await readLongPrefixes(volume);
-    const isPlain = (superblock.featureCompat & COMPAT.plainXattrPrefixes) !== 0;
-    if (!isPlain && volume.metabox === undefined && superblock.packedNid !== undefined) return; // bytes of the packed inode
-    let at = superblock.xattrPrefixStart;
-    for (const { infix } of prefixes) at = alignUp(at, LONG_PREFIX_UNIT) + RawLongPrefix.size + infix.length;
-    this.accountsOf({ isInMetabox: !isPlain && volume.metabox !== undefined }).claim(
-      "xattr prefixes",
-      superblock.xattrPrefixStart,
-      at - superblock.xattrPrefixStart,
-    );
-  }
-
-  private accountsOf({ isInMetabox }: { readonly isInMetabox: boolean }): Accounts {
-    return isInMetabox ? this.metaboxAccounts : this.accounts;
   }
 
   /** False, with a finding, where what was read adds up to more than any sound image has. */
@@ -269,7 +227,7 @@ class Surveyor implements Survey {
 
   /** Claims what an inode has and looks at what can be wrong with it. */
   private async visit(inode: ErofsInode, shown: string): Promise<void> {
-    const accounts = this.accountsOf(inode);
+    const accounts = this.claims.of(inode);
     accounts.claim("inodes", inode.position, inode.inodeSize, inode.nid);
     accounts.claim("xattrs", inode.position + inode.inodeSize, inode.xattrSize, inode.nid);
     if (!this.spend(inode.inodeSize + inode.xattrSize, shown, inode.position)) return;
@@ -288,13 +246,13 @@ class Surveyor implements Survey {
     const table = await mapTableOf(this.image.volume, inode);
     if (table !== undefined) {
       if (!this.spend(table.size, shown, table.start)) return;
-      this.accountsOf(inode).claim(table.kind, table.start, table.size, inode.nid);
+      this.claims.of(inode).claim(table.kind, table.start, table.size, inode.nid);
       if (table.kind === "cluster maps") await checkIndex(this.image.volume, inode, shown, this.options.report);
     }
     for await (const extent of this.image.extents(inode)) {
       this.options.signal?.throwIfAborted();
       if (extent.space === "packed") await this.checkFragment(inode, extent, shown);
-      this.claimExtent(inode, extent);
+      this.claims.claimExtent(inode, extent);
     }
   }
 
@@ -307,37 +265,5 @@ class Surveyor implements Survey {
       const message = `${shown}: bytes ${start} to ${start + size} of the packed inode are past its end`;
       this.options.report(failure("fragment-out-of-range", message, at));
     }
-  }
-
-  private claimExtent(inode: ErofsInode, extent: Extent): void {
-    const { space, device, start, storedSize } = extent;
-    if (space === "none" || space === "packed") return;
-    if (device !== 0) {
-      this.deviceBytes += storedSize;
-      return;
-    }
-    const accounts = space === "metabox" ? this.metaboxAccounts : this.accounts;
-    const { encoding, size, isPartial } = extent;
-    const cluster = isCompression(encoding) ? { encoding, size, isPartial } : undefined;
-    accounts.claim(this.kindOf(inode, extent.isInline, cluster === undefined), start, storedSize, inode.nid, cluster);
-  }
-
-  private kindOf({ nid, type, layout }: ErofsInode, isInline: boolean, isPlain: boolean): SpaceKind {
-    const { packedNid, metaboxNid } = this.image.superblock;
-    if (isInline) return "inline data";
-    if (nid === packedNid) return "packed data";
-    if (nid === metaboxNid) return "metabox";
-    if (!isPlain) return "compressed data";
-    if (layout === "chunk-based") return "chunk data";
-    return type === "directory" ? "directories" : type === "symlink" ? "links" : "file data";
-  }
-
-  private async claimShared(id: number): Promise<void> {
-    const { volume, superblock } = this.image;
-    const area = sharedArea(volume);
-    const start = superblock.xattrStart + id * XATTR_UNIT;
-    const { nameSize, valueSize } = RawXattrEntry.view(await area.read(start, RawXattrEntry.size));
-    const accounts = area === volume.metadata ? this.accounts : this.metaboxAccounts;
-    accounts.claim("shared xattrs", start, RawXattrEntry.size + nameSize + valueSize);
   }
 }
