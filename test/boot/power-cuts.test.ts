@@ -9,7 +9,8 @@ import { missingPeers, PROGRAMS } from "../support/registry.ts";
 import { type Machine, startMachine } from "./machine.ts";
 
 const isLong = process.env["ASHLAR_LONG"] === "true";
-const CUTS = isLong ? 50 : process.env["CI"] ? 5 : 0;
+/** ASHLAR_RUNS: for an evening, or a night. */
+const CUTS = Number(process.env["ASHLAR_RUNS"] ?? (isLong ? 50 : process.env["CI"] ? 5 : 0));
 const SKIP = CUTS === 0 ? "slow: in CI, or with --long" : missingPeers(PROGRAMS.go);
 /** Seed of the moments, so that a run can be done again; ASHLAR_SEED is what the tests of properties take, too. */
 const SEED = Number(process.env["ASHLAR_SEED"] ?? Date.now() % 1_000_000);
