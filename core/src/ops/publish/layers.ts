@@ -1,5 +1,5 @@
 /** The layers that artifacts other than the root are put together from, as sources. Each is verified before it is used. */
-import { FormatError } from "../../errors/index.ts";
+import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import type { Descriptor, Repository } from "../../formats/oci/index.ts";
 import { assertDigest, digestAlgorithm, formatDigest } from "../../hash/index.ts";
 import {
@@ -20,13 +20,17 @@ import { openStoredSection } from "./stored-section.ts";
 
 /** Bytes of one layer of literals, uncompressed and as stored. */
 export const MAX_LITERALS = 16 * 1024 * 1024;
+/** Bytes of all literals of a release. Those of a disk that `ashlar build` made have some 0.3 MB. */
+export const MAX_ALL_LITERALS = 256 * 1024 * 1024;
+/** Bytes of literals that are held in memory; what is more goes to scratch space. */
+const MAX_HELD_LITERALS = MAX_LITERALS;
 
 export interface LayerEnvironment extends FrameLayerEnvironment {
   readonly scratch: ScratchSpace;
 }
 
 export interface OpenedLayers {
-  /** Fetched and verified the first time. */
+  /** Fetched and verified the first time. Throws UnsupportedError `too-many-literals`; what reading a layer throws. */
   open(digest: string): Promise<Source>;
   close(): Promise<void>;
 }
@@ -41,12 +45,47 @@ export function openLayers(
   const { sections, literals } = manifest;
   const opened = new Map<string, Promise<Source>>();
   const scratches: Scratch[] = [];
+  let literalBytes = 0;
+  let spill: Promise<Scratch> | undefined;
+
+  async function newScratch(): Promise<Scratch> {
+    const scratch = await environment.scratch.create();
+    scratches.push(scratch);
+    return scratch;
+  }
+
+  async function loadLiterals(descriptor: Descriptor): Promise<Source> {
+    const what = `${repository.name}: literals ${descriptor.digest}`;
+    const bytes = await readFrameLayer(repository, descriptor, MAX_LITERALS, environment, what);
+    onProgress(descriptor.size);
+    literalBytes += bytes.length;
+    if (literalBytes > MAX_ALL_LITERALS)
+      throw new UnsupportedError(
+        "too-many-literals",
+        `${repository.name}: the layers of literals have more than ${MAX_ALL_LITERALS} bytes together`,
+      );
+    if (literalBytes <= MAX_HELD_LITERALS) return bytesSource(bytes);
+    return spillOver(bytes);
+  }
+
+  /** One scratch file for all of them, one after the other. */
+  async function spillOver(bytes: Uint8Array): Promise<Source> {
+    const turn = (spill ?? newScratch()).then(async (scratch) => {
+      const at = scratch.size;
+      await scratch.append(bytes);
+      return { scratch, at };
+    });
+    spill = turn.then(({ scratch }) => scratch);
+    spill.catch(() => {}); // whose turn it is says so
+    const { scratch, at } = await turn;
+    return sliceSource(scratch, at, bytes.length);
+  }
 
   async function load(digest: string): Promise<Source> {
     const section = sections.find((one) => one.digest === digest);
     if (section === undefined) {
       const descriptor = literals.find((layer) => layer.digest === digest)!; // the assembly was checked
-      return loadLiterals(repository, descriptor, environment, onProgress);
+      return loadLiterals(descriptor);
     }
     const made =
       sectionRoot && (await makeStoredSection(repository, manifest, section, sectionRoot, environment, () => {}));
@@ -54,8 +93,7 @@ export function openLayers(
       onProgress(section.layer.size);
       return made;
     }
-    const scratch = await environment.scratch.create();
-    scratches.push(scratch);
+    const scratch = await newScratch();
     const { hashes, decompressFrame, signal } = environment;
     const stored = openStoredSection(repository, section, decompressFrame, onProgress);
     try {
@@ -85,18 +123,6 @@ export function openLayers(
       for (const scratch of scratches.splice(0)) await scratch.dispose();
     },
   };
-}
-
-async function loadLiterals(
-  repository: Repository,
-  descriptor: Descriptor,
-  environment: LayerEnvironment,
-  onProgress?: (amount: number) => void,
-): Promise<Source> {
-  const what = `${repository.name}: literals ${descriptor.digest}`;
-  const bytes = await readFrameLayer(repository, descriptor, MAX_LITERALS, environment, what);
-  onProgress?.(descriptor.size);
-  return bytesSource(bytes);
 }
 
 /**

@@ -5,13 +5,10 @@ import { type Digest, digestOf, type Hashes } from "../../hash/index.ts";
 import type { Source } from "../../source/index.ts";
 import type { Compressors } from "../environment.ts";
 import type { AssemblyPiece } from "./assembly.ts";
-import { MAX_LITERALS } from "./layers.ts";
+import { MAX_ALL_LITERALS, MAX_LITERALS } from "./layers.ts";
 
 /** As many bytes in a row, such as a boot loader, are a layer of their own: it may be the same in the next release. */
 export const MIN_OWN_LAYER = 16 * 1024;
-
-/** Bytes of all literals of a release: they are held in memory. Those of a disk that `ashlar build` made have some 0.3 MB. */
-const MAX_ALL_LITERALS = 256 * 1024 * 1024;
 
 interface Group {
   readonly parts: Uint8Array[];
