@@ -39,19 +39,22 @@ fi
 `;
 
 /** What makes a machine of the image: whom it trusts, what it follows, and how it finds out that it is well. */
-function machineLayer(host: string): TarEntry[] {
+function machineLayer(host: string, isUnattended: boolean): TarEntry[] {
   const policy = `[source]\nreference = "${host}/${NAME}:${FOLLOWED}"\n\n[trust]\nkeys = ["/usr/lib/ashlar/release.pub"]\n`;
   const publicKey = createPublicKey(KEY).export({ format: "pem", type: "spki" });
-  return [
+  const followed: TarEntry[] = [
     { name: "usr/lib/ashlar/update.toml", content: policy },
     { name: "usr/lib/ashlar/release.pub", content: publicKey },
+    // Nothing happens but what a test says.
+    { name: "etc/systemd/system/ashlar-upgrade.timer", type: "symlink", target: "/dev/null" },
+  ];
+  return [
+    ...(isUnattended ? [] : followed),
     { name: "usr/lib/ashlar/health.d/50-test", content: HEALTH_CHECK, mode: 0o755 },
     {
       name: "etc/containers/registries.conf.d/50-test.conf",
       content: `[[registry]]\nlocation = "${host}"\ninsecure = true\n`,
     },
-    // Nothing happens but what a test says.
-    { name: "etc/systemd/system/ashlar-upgrade.timer", type: "symlink", target: "/dev/null" },
   ];
 }
 
@@ -65,17 +68,23 @@ export interface ProductLine {
   files(version: string): Promise<ReleaseFiles>;
   /** Pushes and signs it; machines that look find it from then on. */
   release(version: string): Promise<void>;
+  /** `HOST/NAME` where this machine's tools find the releases, and where guests do. */
+  readonly repository: { readonly here: string; readonly inGuests: string };
   /** A disk on which it is installed. */
   install(version: string, disk: string): Promise<void>;
 }
 
-/** Of a Debian suite; everything goes when the test ends. */
-export async function productLine(t: TestContext, suite: Suite): Promise<ProductLine> {
+/** Of a Debian suite; everything goes when the test ends. `isUnattended`: the image follows nothing, and its timer runs. */
+export async function productLine(
+  t: TestContext,
+  suite: Suite,
+  { isUnattended = false }: { readonly isUnattended?: boolean } = {},
+): Promise<ProductLine> {
   const folder = mkdtempSync(join(tmpdir(), "ashlar-line-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const registry = await startRegistry(t, { kind: "go" });
   const network = guestNetwork(folder, Number(registry.host.split(":").at(-1)));
-  const layout = await debianLayout(suite, { extraLayers: [machineLayer(network.host)] });
+  const layout = await debianLayout(suite, { extraLayers: [machineLayer(network.host, isUnattended)] });
   const agent = await agentExecutable();
   const key = join(folder, "release.key");
   writeFileSync(key, KEY.export({ format: "pem", type: "pkcs8" }), { mode: 0o600 });
@@ -86,6 +95,7 @@ export async function productLine(t: TestContext, suite: Suite): Promise<Product
     folder,
     registry,
     network,
+    repository: { here: `${registry.host}/${NAME}`, inGuests: `${network.host}/${NAME}` },
     async build(version, flags = []) {
       // A boot that is slow because the machine does much else is no failed one.
       const patience = flags.includes("--root-timeout") ? [] : ["--root-timeout", "600"];

@@ -63,6 +63,8 @@ export interface Guest extends AsyncDisposable {
   powerOff(timeoutMs?: number): Promise<void>;
   /** Reboots the guest in order; without `reboot: true` QEMU then ends, and is waited for. */
   reboot(timeoutMs?: number): Promise<void>;
+  /** From now on the guest may reboot by itself: what is waited for is what it says then, and nobody is logged in. */
+  mayReboot(): void;
   /** Power cut: SIGKILL. What the guest had not flushed is lost from its own caches, not from the machine's. */
   kill(): Promise<void>;
   /** Resolves when QEMU has ended. */
@@ -184,6 +186,10 @@ function makeGuest(
     },
     powerOff: (timeoutMs = STOP_TIMEOUT) => stop("poweroff", timeoutMs),
     reboot: (timeoutMs = STOP_TIMEOUT) => stop("reboot", timeoutMs),
+    mayReboot() {
+      shell = undefined;
+      serial.startAgain();
+    },
     kill,
     [Symbol.asyncDispose]: kill,
   };
