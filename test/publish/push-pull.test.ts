@@ -60,6 +60,38 @@ const contentArbitrary = fc.dictionary(
   { minKeys: 1 },
 );
 
+/** Blocks that are all different and nearly nothing when they are compressed. */
+function countedBlocks(megabytes: number, seed: number): Uint8Array {
+  const blocks = Buffer.alloc(megabytes * 1024 * 1024, seed);
+  for (let at = 0; at < blocks.length; at += 4096) blocks.writeUInt32LE(at, at);
+  return blocks;
+}
+
+test("what is new in a large update lies in frames of 1 MiB; it is pulled, read in place and built upon", async () => {
+  const one = { "usr/lib/one": countedBlocks(1, 1) };
+  const two = { ...one, "usr/lib/two": countedBlocks(17, 2) };
+  const repository = memoryRepository();
+  const releases = [one, two, { ...two, "usr/lib/three": noise(9000, "three") }];
+  const made: SampleRelease[] = [];
+  for (const [i, content] of releases.entries()) {
+    made.push(await sampleRelease(content, environment));
+    await push(made[i]!, repository, { tag: `${i}`, previous: i === 0 ? "none" : { tag: `${i - 1}` } });
+  }
+  const [recipe] = await blobsOf(repository, "2", RECIPE_TYPE);
+  assert.deepEqual(
+    parseRecipe(recipe!.bytes, "recipe").packs.map(({ frameScale }) => frameScale),
+    [0, 3, 0],
+  );
+  for (const [i, release] of made.entries()) {
+    assertSame((await pull(repository, `${i}`)).published, release);
+    const stored = await openStoredRelease(repository, await repository.resolve({ tag: `${i}` }), environment);
+    const { name } = release.release.artifacts.find(({ role }) => role === "root")!;
+    const source = await stored.open(name);
+    assert.ok(equalBytes(await source.read(0, source.size), release.files.get(name)!));
+    await stored.close();
+  }
+});
+
 test("what is pushed is pulled, bit for bit, and read in place", async () => {
   await fc.assert(
     fc.asyncProperty(contentArbitrary, fc.boolean(), fc.boolean(), async (content, rootOnly, isSha512) => {

@@ -48,7 +48,12 @@ async function packSeeds(): Promise<Seed[]> {
 }
 
 function recipeSeeds(): Seed[] {
-  const packs = [1, 2].map((n) => ({ digest: `sha256:${`0${n}`.repeat(32)}` as const, size: 9000, blocks: 300 }));
+  const packs = [1, 2].map((n) => ({
+    digest: `sha256:${`0${n}`.repeat(32)}` as const,
+    size: 9000,
+    blocks: 300,
+    frameScale: n,
+  }));
   const runs = [
     { start: 0, count: 200, pack: 0, first: 5 },
     { start: 200, count: 3, pack: undefined, first: 0 },
@@ -71,7 +76,7 @@ function recipeOfRuns(count: number): Uint8Array {
   const runs = Array.from({ length: count }, (_, start) =>
     start % 2 === 0 ? { start, count: 1, pack: 0, first: start } : { start, count: 1, pack: undefined, first: 0 },
   );
-  const packs = [{ digest, size: 2 ** 30, blocks: count }];
+  const packs = [{ digest, size: 2 ** 30, blocks: count, frameScale: 0 }];
   return encodeRecipe({ parameters: PACK_PARAMETERS, blocks: count, packs, runs });
 }
 

@@ -6,8 +6,10 @@
 import { defineStruct, le, raw, u8 } from "../../bytes/index.ts";
 import type { HashAlgorithm } from "../../hash/index.ts";
 
-/** Bytes of blocks in one zstd frame; one block where blocks are larger. */
+/** Bytes of blocks in one zstd frame of scale 0, twice as many with each step; one block where blocks are larger. */
 export const FRAME_SIZE = 128 * 1024;
+/** Frames of 1 MiB. */
+export const MAX_FRAME_SCALE = 3;
 /** Frames of one pack: 512 GiB of blocks, a seek table of 32 MiB. */
 export const MAX_FRAMES = 2 ** 22;
 /** Blocks of one root: 64 GiB of 4 KiB, half a gigabyte of digests. */
@@ -65,7 +67,8 @@ export const RawLeavesHeader = /* @__PURE__ */ defineStruct("pack.leaves", 24, {
   blockSize: /* @__PURE__ */ le.u32(12), // bytes
   blocks: /* @__PURE__ */ le.u32(16), // blocks in the pack
   saltSize: /* @__PURE__ */ le.u16(20), // bytes
-  reserved: /* @__PURE__ */ raw(22, 2),
+  frameScale: /* @__PURE__ */ u8(22), // log2 of the bytes in a frame / FRAME_SIZE
+  reserved: /* @__PURE__ */ raw(23, 1),
 });
 
 /** Text `ashlrcpe`. */
@@ -90,5 +93,6 @@ export const RawPackEntry = /* @__PURE__ */ defineStruct("recipe.pack", 48, {
   digest: /* @__PURE__ */ raw(0, 32), // SHA-256 of the blob
   size: /* @__PURE__ */ le.u64(32), // bytes of the blob
   blocks: /* @__PURE__ */ le.u32(40), // blocks in the pack
-  reserved: /* @__PURE__ */ raw(44, 4),
+  frameScale: /* @__PURE__ */ u8(44), // as in the pack
+  reserved: /* @__PURE__ */ raw(45, 3),
 });

@@ -19,9 +19,9 @@ const parametersArbitrary = fc.record({
   blockSize: fc.constantFrom(512, 4096, 65536, 131072),
 });
 
-async function makePack(blocks: Uint8Array, parameters: BlockHashParameters, step = blocks.length) {
+async function makePack(blocks: Uint8Array, parameters: BlockHashParameters, step = blocks.length, frameScale = 0) {
   const sink = memorySink();
-  const writer = packWriter(forwardSink(sink), parameters, compress);
+  const writer = packWriter(forwardSink(sink), parameters, compress, frameScale);
   const leaves = await hasher.hashBlocks(blocks, parameters);
   const digestSize = DIGEST_SIZES[parameters.algorithm];
   for (let at = 0; at < blocks.length; at += step) {
@@ -46,17 +46,19 @@ test("what goes into a pack comes out by ranges, digests too, however it was han
       parametersArbitrary,
       fc.integer({ min: 1, max: 40 }),
       fc.nat(),
-      async (parameters, count, seed) => {
+      fc.nat(3),
+      async (parameters, count, seed, frameScale) => {
         const { blockSize } = parameters;
         const blocks = someBlocks(count, blockSize, seed);
-        const { bytes, leaves } = await makePack(blocks, parameters);
-        const again = await makePack(blocks, parameters, 3 * blockSize);
+        const { bytes, leaves } = await makePack(blocks, parameters, blocks.length, frameScale);
+        const again = await makePack(blocks, parameters, 3 * blockSize, frameScale);
         assert.ok(equalBytes(bytes, again.bytes));
         const source = bytesSource(bytes);
         const shape = await readPackShape(source, "pack");
         assert.deepEqual(shape, {
           parameters: { ...parameters, salt: new Uint8Array(parameters.salt) },
           blocks: count,
+          frameScale,
         });
         const pack = await openPack(source, shape, "pack");
         const frames = Array.from({ length: pack.frameCount }, (_, index) => {

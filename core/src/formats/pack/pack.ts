@@ -6,6 +6,7 @@ import type { ReadOptions, Source } from "../../source/index.ts";
 import {
   LEAVES_FRAME_MAGIC,
   LEAVES_MAGIC,
+  MAX_FRAME_SCALE,
   MAX_FRAMES,
   MAX_SALT_SIZE,
   PACK_VERSION,
@@ -140,6 +141,8 @@ function parseLeavesHeader(bytes: Uint8Array, what: string): PackShape {
   if (saltStart + header.saltSize > bytes.length) fail(what, `a salt of ${header.saltSize} bytes does not fit`);
   const salt = bytes.subarray(saltStart, saltStart + header.saltSize);
   const parameters = parseParameters(header, salt, "bad-pack", what);
-  if (header.blocks < 1) fail(what, "has no blocks");
-  return { parameters, blocks: header.blocks };
+  const { blocks, frameScale } = header;
+  if (blocks < 1) fail(what, "has no blocks");
+  if (frameScale > MAX_FRAME_SCALE) fail(what, `has frames of 128 KiB times 2^${frameScale}`);
+  return { parameters, blocks, frameScale };
 }

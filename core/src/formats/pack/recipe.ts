@@ -5,6 +5,7 @@ import { type BlockHashParameters, type Digest, digestBytes, formatDigest } from
 import {
   ALGORITHM_NUMBERS,
   MAX_BLOCKS,
+  MAX_FRAME_SCALE,
   MAX_FRAMES,
   MAX_PACKS,
   MAX_RECIPE_SIZE,
@@ -22,6 +23,8 @@ export interface PackReference {
   /** Bytes of the blob. */
   readonly size: number;
   readonly blocks: number;
+  /** As in the pack's shape. */
+  readonly frameScale: number;
 }
 
 /** Consecutive blocks of the root that are consecutive blocks of a pack, or zeros. */
@@ -90,8 +93,8 @@ export function encodeRecipe({ parameters, blocks, packs, runs }: Recipe): Uint8
     saltSize: parameters.salt.length,
     reserved: new Uint8Array(0),
   });
-  const entries = packs.map(({ digest, size, blocks: count }) =>
-    RawPackEntry.encode({ digest: digestBytes(digest), size, blocks: count, reserved: new Uint8Array(0) }),
+  const entries = packs.map(({ digest, size, blocks: count, frameScale }) =>
+    RawPackEntry.encode({ digest: digestBytes(digest), size, blocks: count, frameScale, reserved: new Uint8Array(0) }),
   );
   const numbers: number[] = [];
   const ends = packs.map(() => 0); // where the last run of each pack ended
@@ -158,10 +161,11 @@ export function parseRecipe(bytes: Uint8Array, what: string): Recipe {
 }
 
 function parsePack(bytes: Uint8Array, parameters: BlockHashParameters, what: string): PackReference {
-  const { digest, size, blocks } = RawPackEntry.view(bytes);
-  if (blocks < 1 || Math.ceil(blocks / blocksPerFrame(parameters)) > MAX_FRAMES)
+  const { digest, size, blocks, frameScale } = RawPackEntry.view(bytes);
+  if (frameScale > MAX_FRAME_SCALE) fail(what, `a pack with frames of 128 KiB times 2^${frameScale}`);
+  if (blocks < 1 || Math.ceil(blocks / blocksPerFrame({ parameters, frameScale })) > MAX_FRAMES)
     fail(what, `a pack of ${blocks} blocks`);
-  return { digest: formatDigest("sha256", digest), size, blocks };
+  return { digest: formatDigest("sha256", digest), size, blocks, frameScale };
 }
 
 /** Bytes of the longest number: any below 2^35, which no field here passes. */

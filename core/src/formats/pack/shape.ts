@@ -21,6 +21,8 @@ export interface PackShape {
   readonly parameters: BlockHashParameters;
   /** At least one. */
   readonly blocks: number;
+  /** 0 to {@link MAX_FRAME_SCALE}: a frame has {@link FRAME_SIZE} bytes of blocks times two to this power. */
+  readonly frameScale: number;
 }
 
 export interface PackLayout {
@@ -36,8 +38,8 @@ export interface PackLayout {
   readonly tableStart: number;
 }
 
-export function blocksPerFrame({ blockSize }: BlockHashParameters): number {
-  return Math.max(1, FRAME_SIZE / blockSize);
+export function blocksPerFrame({ parameters, frameScale }: Pick<PackShape, "parameters" | "frameScale">): number {
+  return Math.max(1, (FRAME_SIZE * 2 ** frameScale) / parameters.blockSize);
 }
 
 /** The most bytes that `size` bytes take as a zstd frame: stored blocks of 128 KiB with three bytes each, and headers. */
@@ -46,7 +48,7 @@ export function maxFrameSize(size: number): number {
 }
 
 /** Bytes of the frame of leaf digests. */
-export function leavesFrameSize({ parameters, blocks }: PackShape): number {
+export function leavesFrameSize({ parameters, blocks }: Pick<PackShape, "parameters" | "blocks">): number {
   const { salt, algorithm } = parameters;
   return RawSkippableHeader.size + RawLeavesHeader.size + salt.length + blocks * DIGEST_SIZES[algorithm];
 }
@@ -58,7 +60,7 @@ export function seekTableSize(frames: number): number {
 
 /** @param size bytes of the blob. Throws FormatError `bad-pack` where that many blocks cannot be in it. */
 export function layoutPack(shape: PackShape, size: number, what: string): PackLayout {
-  const perFrame = blocksPerFrame(shape.parameters);
+  const perFrame = blocksPerFrame(shape);
   const frames = Math.ceil(shape.blocks / perFrame);
   if (frames < 1 || frames > MAX_FRAMES)
     throw new FormatError(

@@ -34,10 +34,16 @@ export interface PackWriter {
   finish(): Promise<{ readonly blocks: number }>;
 }
 
-export function packWriter(sink: Sink, parameters: BlockHashParameters, compress: CompressFrames): PackWriter {
+/** @param frameScale as in the pack's shape */
+export function packWriter(
+  sink: Sink,
+  parameters: BlockHashParameters,
+  compress: CompressFrames,
+  frameScale = 0,
+): PackWriter {
   const { blockSize, algorithm, salt } = parameters;
   const digestSize = DIGEST_SIZES[algorithm];
-  const frameSize = blocksPerFrame(parameters) * blockSize;
+  const frameSize = blocksPerFrame({ parameters, frameScale }) * blockSize;
   const batchSize = Math.max(frameSize, BATCH_SIZE - (BATCH_SIZE % frameSize));
   const frameSizes: number[] = [];
   const digests: Uint8Array[] = [];
@@ -100,6 +106,7 @@ export function packWriter(sink: Sink, parameters: BlockHashParameters, compress
           blockSize,
           blocks,
           saltSize: salt.length,
+          frameScale,
           reserved: new Uint8Array(0),
         }),
       );

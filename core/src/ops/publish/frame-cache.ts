@@ -6,8 +6,8 @@ import type { StoredPack, StoredRoot } from "./stored-root.ts";
 
 /** Bytes of blocks that are remembered. */
 const CACHE_SIZE = 32 * 1024 * 1024;
-/** Frames that one request fetches at most: 4 MiB of blocks. */
-const MAX_FRAMES_READ = 32;
+/** Bytes of blocks that one request fetches at most. */
+const MAX_READ = 4 * 1024 * 1024;
 /** Places that reads may go on from. */
 const MAX_STREAMS = 16;
 /** Requests under way at a time. */
@@ -84,9 +84,9 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
   }
 
   /** How many frames to ask for where `frame` is the first that is missing: twice as many each time that reads go on. */
-  function reachOf(index: number, frame: number): number {
+  function reachOf(index: number, frame: number, most: number): number {
     const key = `${index}:${frame}`;
-    const reach = Math.min((streams.get(key) ?? 0.5) * 2, MAX_FRAMES_READ);
+    const reach = Math.min((streams.get(key) ?? 0.5) * 2, most);
     streams.delete(key);
     return reach;
   }
@@ -97,8 +97,14 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
   }
 
   /** The frames `from` … `to` in order. What is missing is asked for at once, before anything is waited for. */
+  /** Frames that one request fetches at most. */
+  function framesRead({ pack }: StoredPack): number {
+    return Math.max(1, MAX_READ / (pack.blocksPerFrame * blockSize));
+  }
+
   function frames(stored: StoredPack, index: number, from: number, to: number, options: ReadOptions | undefined) {
     const found: Promise<Uint8Array>[] = [];
+    const most = framesRead(stored);
     for (let at = from; at <= to; ) {
       const key = `${index}:${at}`;
       const there = known.get(key);
@@ -109,8 +115,8 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
         at++;
         continue;
       }
-      const reach = reachOf(index, at);
-      const end = Math.min(stored.pack.frameCount, Math.max(at + reach, to + 1), at + MAX_FRAMES_READ);
+      const reach = reachOf(index, at, most);
+      const end = Math.min(stored.pack.frameCount, Math.max(at + reach, to + 1), at + most);
       let stop = at + 1;
       while (stop < end && !known.has(`${index}:${stop}`)) stop++;
       found.push(...fetch(stored, index, at, stop - at, options));
@@ -127,8 +133,9 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
       const { blocksPerFrame } = stored.pack;
       const from = Math.floor(first / blocksPerFrame);
       const to = Math.floor((first + count - 1) / blocksPerFrame);
-      for (let window = from; window <= to; window += MAX_FRAMES_READ) {
-        const end = Math.min(to, window + MAX_FRAMES_READ - 1);
+      const most = framesRead(stored);
+      for (let window = from; window <= to; window += most) {
+        const end = Math.min(to, window + most - 1);
         for (const [offset, pending] of frames(stored, index, window, end, options).entries()) {
           const frame = window + offset;
           const blocks = await pending;

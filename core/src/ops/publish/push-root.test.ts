@@ -39,6 +39,7 @@ test("every block gets a place that holds its digest, and none is packed twice",
           digest: `sha256:${`0${index}`.repeat(32)}` as Digest,
           size: 100,
           blocks: values.length,
+          frameScale: index,
           leaves: leavesOf(values),
         }));
       const { kept, runs, fresh } = planRoot(leavesOf(blocks), digest(0), known);

@@ -24,6 +24,12 @@ const MAX_PACKS = 64;
 /** The first pack of a root, and those that come to it; the README of formats/pack has the measurements. */
 const FIRST_LEVEL = 6;
 const NEXT_LEVEL = 19;
+/**
+ * Bytes of new blocks from which on their frames have 1 MiB: a large update is 6 % smaller so, which all devices fetch, and a
+ * single file that is read in place costs up to eight times as much.
+ */
+const LARGE_UPDATE = 16 * 1024 * 1024;
+const LARGE_FRAME_SCALE = 3;
 /** Bytes of the root that are read at once. */
 const READ_SIZE = 1024 * 1024;
 
@@ -187,17 +193,9 @@ export async function packRoot(
       "too-many-runs",
       `${what}: the root would be ${runs.length} runs of blocks, ${MAX_RUNS} can be written; push without a previous release`,
     );
-  const packed = await packBlocks(
-    root,
-    fresh,
-    leaves,
-    parameters,
-    kept.length > 0 ? NEXT_LEVEL : FIRST_LEVEL,
-    environment,
-    what,
-  );
+  const packed = await packBlocks(root, fresh, leaves, parameters, kept.length > 0, environment, what);
   const packs = [
-    ...kept.map(({ digest, size, blocks }) => ({ digest, size, blocks })),
+    ...kept.map(({ digest, size, blocks, frameScale }) => ({ digest, size, blocks, frameScale })),
     ...(packed ? [packed.reference] : []),
   ];
   const recipe: Recipe = { parameters, blocks: release.verity.dataBlocks, packs, runs };
@@ -226,13 +224,15 @@ async function packBlocks(
   fresh: readonly number[],
   leaves: Uint8Array,
   parameters: Recipe["parameters"],
-  level: number,
+  isUpdate: boolean,
   { scratch, hashes, frameCompressor, blockHasher, reporter, signal }: PublishEnvironment,
   what: string,
 ): Promise<PackedRoot["newPack"]> {
   if (fresh.length === 0) return undefined;
   const { blockSize, algorithm } = parameters;
   const digestSize = DIGEST_SIZES[algorithm];
+  const level = isUpdate ? NEXT_LEVEL : FIRST_LEVEL;
+  const frameScale = isUpdate && fresh.length * blockSize >= LARGE_UPDATE ? LARGE_FRAME_SCALE : 0;
   const content = await scratch.create();
   const task = reporter.start("packing blocks", fresh.length * blockSize);
   try {
@@ -249,6 +249,7 @@ async function packBlocks(
       },
       parameters,
       (blocks, frameSize) => frameCompressor.compressFrames(blocks, frameSize, level),
+      frameScale,
     );
     const most = Math.max(1, READ_SIZE / blockSize);
     for (let i = 0; i < fresh.length; ) {
@@ -271,7 +272,7 @@ async function packBlocks(
       i += count;
     }
     const { blocks } = await writer.finish();
-    const reference = { digest: formatDigest("sha256", hasher.digest()), size: content.size, blocks };
+    const reference = { digest: formatDigest("sha256", hasher.digest()), size: content.size, blocks, frameScale };
     return { reference, content };
   } catch (error) {
     await content.dispose();
