@@ -334,8 +334,8 @@ function encodePiece(
     const stored = blocks * blockSize;
     const isEnd = left <= blockSize && consumed === left; // one block of either kind; but see above
     if (!isEnd && !savesEnough(bytes, blockSize)) {
-      // Whole blocks, so that the next cluster starts where this one did.
-      const raw = left <= blockSize ? room : max<u32>(consumed / blockSize, 1) * blockSize;
+      // Whole blocks, so that the next cluster starts where this one did; not up to the end, for which see above.
+      const raw = left <= blockSize ? room : max<u32>(min<u32>(consumed, left - 1) / blockSize, 1) * blockSize;
       to = storeRaw(to, at, raw, blockSize);
       at += raw;
       isDense = false;

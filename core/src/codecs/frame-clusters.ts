@@ -61,10 +61,11 @@ export function encodeFrameClusters(
         break;
       }
       const made = fillCluster(content.subarray(at, at + MAX_CONTENT), ratio, encoding, frames, kept);
-      const isEnd = left <= blockSize && made?.content === left;
+      const isEnd = left <= blockSize && made?.content === left && made.stored <= blockSize;
       if (made === undefined || (!isEnd && !savesEnough(made))) {
         const tried = made?.content ?? encoding.clusterSize;
-        const raw = left <= blockSize ? room : Math.max(Math.floor(Math.min(tried, left) / blockSize), 1) * blockSize;
+        const raw =
+          left <= blockSize ? room : Math.max(Math.floor(Math.min(tried, left - 1) / blockSize), 1) * blockSize;
         storeRaw(content.subarray(at, at + raw));
         at += raw;
         ratio = FIRST_RATIO;

@@ -193,7 +193,8 @@ export function encodeReference(
     const blocks = Math.ceil(bytes.length / blockSize);
     const size = blocks * blockSize;
     if (!(left <= blockSize && consumed === left) && !saves(made)) {
-      const rawSize = left <= blockSize ? room : Math.max(Math.floor(consumed / blockSize), 1) * blockSize;
+      const rawSize =
+        left <= blockSize ? room : Math.max(Math.floor(Math.min(consumed, left - 1) / blockSize), 1) * blockSize;
       raw(at, rawSize);
       at += rawSize;
       isDense = false;

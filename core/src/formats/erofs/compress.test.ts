@@ -93,3 +93,43 @@ test("maps of every length, behind inodes and xattrs of every alignment", async 
     await assertRoundTrip(root, { algorithm: "lz4", level: 1, clusterSize, encoder }, tails);
   }
 });
+
+/** Pairs of the first byte of a cluster and whether it is plain. */
+async function clustersOf(content: Uint8Array, { algorithm, level, clusterSize }: Compression) {
+  const slot = await encoder.take();
+  slot.input.set(content);
+  const encoding = { algorithm, level, clusterSize, blockSize: 4096, packing: "blocks" as const };
+  const { extents } = await slot.encode([{ at: 0, size: content.length }], encoding);
+  const found: { readonly start: number; readonly isPlain: boolean }[] = [];
+  for (let i = 0, start = 0; i < extents.length; start += extents[i]!, i += 2)
+    found.push({ start, isPlain: (extents[i + 1]! & 1) === 0 });
+  slot.release();
+  return found;
+}
+
+test("a plain end starts in the part of the content that it ends in, or Linux calls the file corrupt", async () => {
+  // As random tree "1 kernel 9 87" of test/oracle: behind what compresses to no whole part stand whole blocks of noise.
+  const content = new Uint8Array(400_000);
+  for (let i = 0, state = 1; i < content.length; i++) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    content[i] = (state >>> 24) & (i < 100_000 ? 3 : 255);
+  }
+  for (const method of [
+    { algorithm: "lz4", level: 1 },
+    { algorithm: "lz4hc", level: 5 },
+    { algorithm: "zstd", level: 3 },
+  ] as const)
+    for (const clusterSize of [4096, 65536]) {
+      const compression = { ...method, clusterSize, encoder };
+      const first = (await clustersOf(content, compression)).find(({ isPlain }) => isPlain);
+      assert.ok(first !== undefined && first.start % 4096 !== 0, "content that shows nothing");
+      for (let blocks = 1; blocks < 6; blocks++)
+        for (const more of [0, 1, 4095]) {
+          const size: number = first.start + blocks * 4096 + more;
+          const { start, isPlain } = (await clustersOf(content.subarray(0, size), compression)).at(-1)!; // there is one
+          if (isPlain) assert.equal(Math.floor(start / 4096), Math.floor((size - 1) / 4096), `${size}`);
+        }
+    }
+});
