@@ -6,10 +6,10 @@ import { runInNewContext } from "node:vm";
  * V8 shows its function to contexts that are made while the flag is set. Node's own `--expose-gc` would have to be in the
  * executable, and have V8 refuse compiled code.
  */
-export function collectGarbage(type: "major" | "minor" = "major"): void {
+export function collectGarbage(): void {
   setFlagsFromString("--expose-gc");
   try {
-    (runInNewContext("gc") as (options: { type: string }) => void)({ type });
+    (runInNewContext("gc") as () => void)();
   } finally {
     setFlagsFromString("--no-expose-gc");
   }
