@@ -23,6 +23,7 @@ import {
   nodeHashes,
   openDevice,
   openFile,
+  thriftyFrameDecompressor,
 } from "../core/src/node/index.ts";
 import { espAt } from "../core/src/node/machine/esp.ts";
 import { openLocation } from "../core/src/node/registry/index.ts";
@@ -225,7 +226,7 @@ async function update(folder: string, running: string): Promise<void> {
   const environment = {
     hashes: nodeHashes,
     blockHasher: hasher,
-    decompressFrame,
+    decompressFrame: thriftyFrameDecompressor(),
     compressContent,
     scratch: fileScratch(folder),
     reporter,

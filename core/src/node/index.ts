@@ -3,7 +3,7 @@ export { createBlockHasher } from "./block-hasher.ts";
 export { createClusterEncoder } from "./cluster-encoder.ts";
 export { compressContent, nodeCompressors } from "./compress.ts";
 export { nodeDecompressors } from "./decompress.ts";
-export { decompressFrame } from "./decompress-frame.ts";
+export { decompressFrame, thriftyFrameDecompressor } from "./decompress-frame.ts";
 export { type OpenDeviceOptions, type OpenedDevice, openDevice } from "./device.ts";
 export { type Extracted, extractImage, extractTree } from "./extract.ts";
 export { createFile, type OpenFileOptions, type OpenSource, openFile } from "./files.ts";

@@ -1,7 +1,7 @@
 /** What the verbs of a machine are given: this machine, repositories, and what its policy names. */
 import { tmpdir } from "node:os";
 import type { BlockHasher } from "@ashlar/core/hash";
-import { compressContent, decompressFrame, fileScratch, nodeHashes } from "@ashlar/core/node";
+import { compressContent, fileScratch, nodeHashes, thriftyFrameDecompressor } from "@ashlar/core/node";
 import { thisMachine } from "@ashlar/core/node/machine";
 import type { AgentEnvironment, MachineHost } from "@ashlar/core/ops/machine";
 import packageJson from "../../../package.json" with { type: "json" };
@@ -21,7 +21,7 @@ export async function agentEnvironment(
   return {
     hashes: nodeHashes,
     blockHasher,
-    decompressFrame,
+    decompressFrame: thriftyFrameDecompressor(),
     compressContent,
     scratch: fileScratch(tmpdir()),
     reporter,
