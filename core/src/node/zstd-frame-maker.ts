@@ -4,17 +4,11 @@
  */
 import type { FrameMaker } from "../codecs/index.ts";
 import { loadZstdModule } from "./own-files.ts";
-import { loadLibrary, once } from "./zstd-wasm.ts";
+import { loadLibrary, once, type ZstdMemory } from "./zstd-wasm.ts";
 
-/** Addresses are those of its memory; 0 is none. */
-interface ZstdFunctions {
-  /** Another one whenever the memory has grown. */
-  readonly HEAPU8: Uint8Array;
-  _malloc(size: number): number;
-  _free(address: number): void;
+interface ZstdContexts extends ZstdMemory {
   _ZSTD_createCCtx(): number;
   _ZSTD_freeCCtx(context: number): number;
-  _ZSTD_compressBound(size: number): number;
   /** Bytes of the frame, or more than any frame has for an error. */
   _ZSTD_compress_usingDict(
     context: number,
@@ -37,7 +31,7 @@ const MAX_REUSED_LEVEL = 3;
  */
 export const loadFrameMaker: () => Promise<(level: number) => FrameMaker> = once(async () => {
   await loadLibrary();
-  const zstd = loadZstdModule() as ZstdFunctions;
+  const zstd = loadZstdModule() as ZstdContexts;
   let context = 0;
   let room = { size: 0, content: 0, target: 0, capacity: 0 };
 

@@ -30,8 +30,8 @@ export const loadZstd: () => Promise<Compress> = once(async () => {
   return compress;
 });
 
-/** What the library's own `compress` calls: its memory, and functions that take addresses in it. */
-interface LibraryMemory {
+/** The library's memory and its own functions, which take addresses in it; 0 is none. */
+export interface ZstdMemory {
   /** Another one whenever the memory has grown. */
   readonly HEAPU8: Uint8Array;
   _malloc(size: number): number;
@@ -49,7 +49,7 @@ export const loadContentCompressor: () => Promise<
   (content: Source, level: number, options?: ReadOptions) => Promise<Uint8Array>
 > = once(async () => {
   await loadLibrary();
-  const library = loadZstdModule() as LibraryMemory;
+  const library = loadZstdModule() as ZstdMemory;
   return async (content, level, options) => {
     collectGarbage(); // an update has some 50 MB of it by then, and the memory of WASM would come on top
     const capacity = library._ZSTD_compressBound(content.size);

@@ -96,12 +96,12 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
     if (streams.size > MAX_STREAMS) streams.delete(streams.keys().next().value!); // not empty
   }
 
-  /** The frames `from` … `to` in order. What is missing is asked for at once, before anything is waited for. */
   /** Frames that one request fetches at most. */
   function framesRead({ pack }: StoredPack): number {
     return Math.max(1, MAX_READ / (pack.blocksPerFrame * blockSize));
   }
 
+  /** The frames `from` … `to` in order. What is missing is asked for at once, before anything is waited for. */
   function frames(stored: StoredPack, index: number, from: number, to: number, options: ReadOptions | undefined) {
     const found: Promise<Uint8Array>[] = [];
     const most = framesRead(stored);
