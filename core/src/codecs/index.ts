@@ -9,3 +9,4 @@ export {
 export type { FrameMaker } from "./frame-clusters.ts";
 export * from "./piece-encoder.ts";
 export { pureDecompressor } from "./pure.ts";
+export * from "./zstd-frame.ts";

@@ -1,5 +1,6 @@
 /** Finds out how a section of a UKI is made from the root; a section that does not come out byte for byte gets no recipe. */
 import { type ByteString, bytesOf, concatBytes, decodeUtf8Strict } from "../../bytes/index.ts";
+import { zstdFrameHeader, zstdFrameSize } from "../../codecs/index.ts";
 import { isAshlarError } from "../../errors/index.ts";
 import { parseCpio } from "../../formats/cpio/index.ts";
 import { openErofs, readTree } from "../../formats/erofs/index.ts";
@@ -8,7 +9,6 @@ import { bytesSource, type Source } from "../../source/index.ts";
 import { walkTree } from "../../tree/index.ts";
 import { digestSource } from "../release/describe.ts";
 import type { PublishEnvironment } from "./environment.ts";
-import { frameContentSize, frameSize } from "./frame-layer.ts";
 import { makeSection } from "./make-section.ts";
 import {
   encodeSectionRecipe,
@@ -125,13 +125,13 @@ async function archiveIn(section: Source, { decompressFrame, signal }: PublishEn
   if (section.size > MAX_ARCHIVE) return undefined;
   const stored = await section.read(0, section.size, { signal });
   try {
-    if (frameContentSize(stored) === undefined)
+    if (zstdFrameHeader(stored)?.contentSize === undefined)
       return { compression: "none", frames: [], bytes: stored, entries: parseCpio(stored).entries } as const;
     const contents: Uint8Array[] = [];
     let total = 0;
     for (let at = 0; at < stored.length; ) {
       const rest = stored.subarray(at);
-      const [size, length] = [frameContentSize(rest), frameSize(rest)];
+      const [size, length] = [zstdFrameHeader(rest)?.contentSize, zstdFrameSize(rest)];
       if (size === undefined || length === undefined || size > MAX_COMPRESSED_CONTENT) return undefined;
       total += size;
       if (total > MAX_ARCHIVE) return undefined;
