@@ -67,7 +67,7 @@ function countedBlocks(megabytes: number, seed: number): Uint8Array {
   return blocks;
 }
 
-test("what is new in a large update lies in frames of 512 KiB; it is pulled, read in place and built upon", async () => {
+test("what is new lies in filtered frames, in a large update of 512 KiB; it is pulled, read in place and built upon", async () => {
   const one = { "usr/lib/one": countedBlocks(1, 1) };
   const two = { ...one, "usr/lib/two": countedBlocks(17, 2) };
   const repository = memoryRepository();
@@ -79,8 +79,12 @@ test("what is new in a large update lies in frames of 512 KiB; it is pulled, rea
   }
   const [recipe] = await blobsOf(repository, "2", RECIPE_TYPE);
   assert.deepEqual(
-    parseRecipe(recipe!.bytes, "recipe").packs.map(({ frameScale }) => frameScale),
-    [0, 2, 0],
+    parseRecipe(recipe!.bytes, "recipe").packs.map(({ frameScale, filter }) => [frameScale, filter]),
+    [
+      [0, undefined],
+      [2, "amd64"],
+      [0, "amd64"],
+    ],
   );
   for (const [i, release] of made.entries()) {
     assertSame((await pull(repository, `${i}`)).published, release);

@@ -1,3 +1,4 @@
+export * from "./branch-filter.ts";
 export * from "./cluster-encoder.ts";
 export {
   type CompressionAlgorithm,

@@ -53,6 +53,7 @@ function recipeSeeds(): Seed[] {
     size: 9000,
     blocks: 300,
     frameScale: n,
+    filter: undefined,
   }));
   const runs = [
     { start: 0, count: 200, pack: 0, first: 5 },
@@ -76,7 +77,7 @@ function recipeOfRuns(count: number): Uint8Array {
   const runs = Array.from({ length: count }, (_, start) =>
     start % 2 === 0 ? { start, count: 1, pack: 0, first: start } : { start, count: 1, pack: undefined, first: 0 },
   );
-  const packs = [{ digest, size: 2 ** 30, blocks: count, frameScale: 0 }];
+  const packs = [{ digest, size: 2 ** 30, blocks: count, frameScale: 0, filter: undefined }];
   return encodeRecipe({ parameters: PACK_PARAMETERS, blocks: count, packs, runs });
 }
 

@@ -4,6 +4,7 @@
  * zstd_seekable_compression_format.md (version 0.1.0) for the seek table.
  */
 import { defineStruct, le, raw, u8 } from "../../bytes/index.ts";
+import type { BranchFilter } from "../../codecs/index.ts";
 import type { HashAlgorithm } from "../../hash/index.ts";
 
 /** Bytes of blocks in one zstd frame of scale 0, twice as many with each step; one block where blocks are larger. */
@@ -27,6 +28,9 @@ export const MAX_BLOCK_SIZE = 512 * 1024;
 
 /** The number that stands for an algorithm in both formats. */
 export const ALGORITHM_NUMBERS: Readonly<Record<HashAlgorithm, number>> = { sha256: 1, sha512: 2 };
+
+/** The number that stands for what was done to the blocks of each frame before it was compressed. */
+export const FILTERS: readonly (BranchFilter | undefined)[] = [undefined, "amd64", "arm64"];
 
 /** The skippable frame that holds leaf digests; the format leaves the low four bits to whoever writes one. */
 export const LEAVES_FRAME_MAGIC = 0x184d2a5a;
@@ -68,7 +72,7 @@ export const RawLeavesHeader = /* @__PURE__ */ defineStruct("pack.leaves", 24, {
   blocks: /* @__PURE__ */ le.u32(16), // blocks in the pack
   saltSize: /* @__PURE__ */ le.u16(20), // bytes
   frameScale: /* @__PURE__ */ u8(22), // log2 of the bytes in a frame / FRAME_SIZE
-  reserved: /* @__PURE__ */ raw(23, 1),
+  filter: /* @__PURE__ */ u8(23), // index in FILTERS
 });
 
 /** Text `ashlrcpe`. */
@@ -94,5 +98,6 @@ export const RawPackEntry = /* @__PURE__ */ defineStruct("recipe.pack", 48, {
   size: /* @__PURE__ */ le.u64(32), // bytes of the blob
   blocks: /* @__PURE__ */ le.u32(40), // blocks in the pack
   frameScale: /* @__PURE__ */ u8(44), // as in the pack
-  reserved: /* @__PURE__ */ raw(45, 3),
+  filter: /* @__PURE__ */ u8(45), // as in the pack
+  reserved: /* @__PURE__ */ raw(46, 2),
 });

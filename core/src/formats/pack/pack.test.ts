@@ -3,11 +3,12 @@ import { test } from "node:test";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import fc from "fast-check";
 import { concatBytes, equalBytes } from "../../bytes/index.ts";
+import { unfilterBranches } from "../../codecs/index.ts";
 import { isAshlarError } from "../../errors/index.ts";
 import { type BlockHashParameters, DIGEST_SIZES, inlineBlockHasher } from "../../hash/index.ts";
 import { createFrameCompressor, decompressFrame, nodeHashes } from "../../node/index.ts";
 import { bytesSource, forwardSink, memorySink } from "../../source/index.ts";
-import { type CompressFrames, openPack, packWriter, readPackShape } from "./index.ts";
+import { type CompressFrames, openPack, type PackShape, packWriter, readPackShape } from "./index.ts";
 
 const hasher = inlineBlockHasher(nodeHashes);
 const compressor = await createFrameCompressor({ workers: 0 });
@@ -19,9 +20,16 @@ const parametersArbitrary = fc.record({
   blockSize: fc.constantFrom(512, 4096, 65536, 131072),
 });
 
-async function makePack(blocks: Uint8Array, parameters: BlockHashParameters, step = blocks.length, frameScale = 0) {
+const PLAIN: Pick<PackShape, "frameScale" | "filter"> = { frameScale: 0, filter: undefined };
+
+const framingArbitrary = fc.record({
+  frameScale: fc.nat(3),
+  filter: fc.constantFrom(undefined, "amd64" as const, "arm64" as const),
+});
+
+async function makePack(blocks: Uint8Array, parameters: BlockHashParameters, step = blocks.length, framing = PLAIN) {
   const sink = memorySink();
-  const writer = packWriter(forwardSink(sink), parameters, compress, frameScale);
+  const writer = packWriter(forwardSink(sink), parameters, compress, framing);
   const leaves = await hasher.hashBlocks(blocks, parameters);
   const digestSize = DIGEST_SIZES[parameters.algorithm];
   for (let at = 0; at < blocks.length; at += step) {
@@ -46,25 +54,27 @@ test("what goes into a pack comes out by ranges, digests too, however it was han
       parametersArbitrary,
       fc.integer({ min: 1, max: 40 }),
       fc.nat(),
-      fc.nat(3),
-      async (parameters, count, seed, frameScale) => {
+      framingArbitrary,
+      async (parameters, count, seed, framing) => {
         const { blockSize } = parameters;
         const blocks = someBlocks(count, blockSize, seed);
-        const { bytes, leaves } = await makePack(blocks, parameters, blocks.length, frameScale);
-        const again = await makePack(blocks, parameters, 3 * blockSize, frameScale);
+        const { bytes, leaves } = await makePack(blocks, parameters, blocks.length, framing);
+        const again = await makePack(blocks, parameters, 3 * blockSize, framing);
         assert.ok(equalBytes(bytes, again.bytes));
         const source = bytesSource(bytes);
         const shape = await readPackShape(source, "pack");
         assert.deepEqual(shape, {
           parameters: { ...parameters, salt: new Uint8Array(parameters.salt) },
           blocks: count,
-          frameScale,
+          ...framing,
         });
         const pack = await openPack(source, shape, "pack");
         const frames = Array.from({ length: pack.frameCount }, (_, index) => {
           const { offset, size, blocks: inside, firstBlock } = pack.frame(index);
           assert.equal(firstBlock, index * pack.blocksPerFrame);
-          return decompressFrame(bytes.subarray(offset, offset + size), inside * blockSize, "frame");
+          const frame = decompressFrame(bytes.subarray(offset, offset + size), inside * blockSize, "frame");
+          if (pack.filter !== undefined) unfilterBranches(frame, pack.filter);
+          return frame;
         });
         assert.ok(equalBytes(concatBytes(...frames), blocks));
         const first = seed % count;

@@ -6,7 +6,6 @@ import type { ReadOptions, Source } from "../../source/index.ts";
 import {
   LEAVES_FRAME_MAGIC,
   LEAVES_MAGIC,
-  MAX_FRAME_SCALE,
   MAX_FRAMES,
   MAX_SALT_SIZE,
   PACK_VERSION,
@@ -18,7 +17,15 @@ import {
   SEEK_MAGIC,
   SEEK_RESERVED_BITS,
 } from "./format.ts";
-import { layoutPack, leavesFrameSize, maxFrameSize, type PackShape, parseParameters, seekTableSize } from "./shape.ts";
+import {
+  layoutPack,
+  leavesFrameSize,
+  maxFrameSize,
+  type PackShape,
+  parseFraming,
+  parseParameters,
+  seekTableSize,
+} from "./shape.ts";
 
 /** One frame of blocks. */
 export interface Frame {
@@ -141,8 +148,7 @@ function parseLeavesHeader(bytes: Uint8Array, what: string): PackShape {
   if (saltStart + header.saltSize > bytes.length) fail(what, `a salt of ${header.saltSize} bytes does not fit`);
   const salt = bytes.subarray(saltStart, saltStart + header.saltSize);
   const parameters = parseParameters(header, salt, "bad-pack", what);
-  const { blocks, frameScale } = header;
+  const { blocks } = header;
   if (blocks < 1) fail(what, "has no blocks");
-  if (frameScale > MAX_FRAME_SCALE) fail(what, `has frames of 128 KiB times 2^${frameScale}`);
-  return { parameters, blocks, frameScale };
+  return { parameters, blocks, ...parseFraming(header, "bad-pack", what) };
 }

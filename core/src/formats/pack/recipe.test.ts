@@ -7,7 +7,13 @@ import { encodeRecipe, parseRecipe, RawPackEntry, RawRecipeHeader, type Recipe, 
 
 const PARAMETERS = { algorithm: "sha256", salt: Uint8Array.of(7, 7), blockSize: 4096 } as const;
 const digestOf = (n: number): Digest => `sha256:${n.toString(16).padStart(64, "0")}`;
-const PACKS = [1, 2, 3].map((n) => ({ digest: digestOf(n), size: 10_000 + n, blocks: 1000 * n, frameScale: n }));
+const PACKS = ([undefined, "amd64", "arm64"] as const).map((filter, n) => ({
+  digest: digestOf(n),
+  size: 10_000 + n,
+  blocks: 1000 * (n + 1),
+  frameScale: n + 1,
+  filter,
+}));
 
 /** Runs as a root has them: of any pack, forward and back. */
 const recipeArbitrary = fc

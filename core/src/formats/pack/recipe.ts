@@ -4,8 +4,8 @@ import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { type BlockHashParameters, type Digest, digestBytes, formatDigest } from "../../hash/index.ts";
 import {
   ALGORITHM_NUMBERS,
+  FILTERS,
   MAX_BLOCKS,
-  MAX_FRAME_SCALE,
   MAX_FRAMES,
   MAX_PACKS,
   MAX_RECIPE_SIZE,
@@ -15,16 +15,13 @@ import {
   RECIPE_MAGIC,
   RECIPE_VERSION,
 } from "./format.ts";
-import { blocksPerFrame, parseParameters } from "./shape.ts";
+import { blocksPerFrame, type PackShape, parseFraming, parseParameters } from "./shape.ts";
 
-export interface PackReference {
+export interface PackReference extends Omit<PackShape, "parameters"> {
   /** Of the blob; always SHA-256. */
   readonly digest: Digest;
   /** Bytes of the blob. */
   readonly size: number;
-  readonly blocks: number;
-  /** As in the pack's shape. */
-  readonly frameScale: number;
 }
 
 /** Consecutive blocks of the root that are consecutive blocks of a pack, or zeros. */
@@ -93,8 +90,13 @@ export function encodeRecipe({ parameters, blocks, packs, runs }: Recipe): Uint8
     saltSize: parameters.salt.length,
     reserved: new Uint8Array(0),
   });
-  const entries = packs.map(({ digest, size, blocks: count, frameScale }) =>
-    RawPackEntry.encode({ digest: digestBytes(digest), size, blocks: count, frameScale, reserved: new Uint8Array(0) }),
+  const entries = packs.map(({ digest, filter, ...rest }) =>
+    RawPackEntry.encode({
+      ...rest,
+      digest: digestBytes(digest),
+      filter: FILTERS.indexOf(filter),
+      reserved: new Uint8Array(0),
+    }),
   );
   const numbers: number[] = [];
   const ends = packs.map(() => 0); // where the last run of each pack ended
@@ -115,7 +117,7 @@ function fail(what: string, message: string): never {
 
 /**
  * There is one way to write a recipe: anything else is refused. Throws FormatError `bad-recipe`, `truncated`;
- * UnsupportedError `recipe-version`, `pack-algorithm`.
+ * UnsupportedError `recipe-version`, `pack-algorithm`, `pack-filter`.
  * @param what names it in errors
  */
 export function parseRecipe(bytes: Uint8Array, what: string): Recipe {
@@ -161,11 +163,12 @@ export function parseRecipe(bytes: Uint8Array, what: string): Recipe {
 }
 
 function parsePack(bytes: Uint8Array, parameters: BlockHashParameters, what: string): PackReference {
-  const { digest, size, blocks, frameScale } = RawPackEntry.view(bytes);
-  if (frameScale > MAX_FRAME_SCALE) fail(what, `a pack with frames of 128 KiB times 2^${frameScale}`);
-  if (blocks < 1 || Math.ceil(blocks / blocksPerFrame({ parameters, frameScale })) > MAX_FRAMES)
+  const entry = RawPackEntry.view(bytes);
+  const { digest, size, blocks } = entry;
+  const framing = parseFraming(entry, "bad-recipe", what);
+  if (blocks < 1 || Math.ceil(blocks / blocksPerFrame({ parameters, ...framing })) > MAX_FRAMES)
     fail(what, `a pack of ${blocks} blocks`);
-  return { digest: formatDigest("sha256", digest), size, blocks, frameScale };
+  return { digest: formatDigest("sha256", digest), size, blocks, ...framing };
 }
 
 /** Bytes of the longest number: any below 2^35, which no field here passes. */

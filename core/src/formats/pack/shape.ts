@@ -1,11 +1,14 @@
 /** Where everything in a pack lies: pure arithmetic from the number of blocks and the size of the blob. */
 import { isPowerOfTwo } from "../../bytes/index.ts";
+import type { BranchFilter } from "../../codecs/index.ts";
 import { FormatError, UnsupportedError } from "../../errors/index.ts";
 import { type BlockHashParameters, DIGEST_SIZES, type HashAlgorithm } from "../../hash/index.ts";
 import {
   ALGORITHM_NUMBERS,
+  FILTERS,
   FRAME_SIZE,
   MAX_BLOCK_SIZE,
+  MAX_FRAME_SCALE,
   MAX_FRAMES,
   MAX_SALT_SIZE,
   MIN_BLOCK_SIZE,
@@ -23,6 +26,8 @@ export interface PackShape {
   readonly blocks: number;
   /** 0 to {@link MAX_FRAME_SCALE}: a frame has {@link FRAME_SIZE} bytes of blocks times two to this power. */
   readonly frameScale: number;
+  /** What the blocks of each frame went through before they were compressed. */
+  readonly filter: BranchFilter | undefined;
 }
 
 export interface PackLayout {
@@ -75,6 +80,19 @@ export function layoutPack(shape: PackShape, size: number, what: string): PackLa
     });
   const firstLeaf = leavesStart + RawSkippableHeader.size + RawLeavesHeader.size + shape.parameters.salt.length;
   return { blocksPerFrame: perFrame, frames, leavesStart, firstLeaf, tableStart };
+}
+
+/** Reads how frames are made, which both formats carry. Throws FormatError `code`, UnsupportedError `pack-filter`. */
+export function parseFraming(
+  { frameScale, filter: number }: { readonly frameScale: number; readonly filter: number },
+  code: string,
+  what: string,
+): Pick<PackShape, "frameScale" | "filter"> {
+  if (frameScale > MAX_FRAME_SCALE)
+    throw new FormatError(code, `${what}: a pack with frames of 128 KiB times 2^${frameScale}`);
+  if (number >= FILTERS.length)
+    throw new UnsupportedError("pack-filter", `${what}: filter ${number} is not implemented`);
+  return { frameScale, filter: FILTERS[number] };
 }
 
 /** Reads the hash parameters that both formats carry. Throws FormatError `code`, UnsupportedError `pack-algorithm`. */

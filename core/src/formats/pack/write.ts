@@ -1,8 +1,10 @@
 /** Writes packs, strictly forward: frames of blocks, their leaf digests, the seek table. */
+import { filterBranches } from "../../codecs/index.ts";
 import { type BlockHashParameters, DIGEST_SIZES } from "../../hash/index.ts";
 import type { Sink } from "../../source/index.ts";
 import {
   ALGORITHM_NUMBERS,
+  FILTERS,
   LEAVES_FRAME_MAGIC,
   LEAVES_MAGIC,
   MAX_FRAMES,
@@ -14,7 +16,7 @@ import {
   SEEK_FRAME_MAGIC,
   SEEK_MAGIC,
 } from "./format.ts";
-import { blocksPerFrame, leavesFrameSize, seekTableSize } from "./shape.ts";
+import { blocksPerFrame, leavesFrameSize, type PackShape, seekTableSize } from "./shape.ts";
 
 /**
  * Makes a zstd frame of each `frameSize` bytes, the last may have fewer. Its output goes into digests, so it is one pinned
@@ -34,12 +36,11 @@ export interface PackWriter {
   finish(): Promise<{ readonly blocks: number }>;
 }
 
-/** @param frameScale as in the pack's shape */
 export function packWriter(
   sink: Sink,
   parameters: BlockHashParameters,
   compress: CompressFrames,
-  frameScale = 0,
+  { frameScale, filter }: Pick<PackShape, "frameScale" | "filter"> = { frameScale: 0, filter: undefined },
 ): PackWriter {
   const { blockSize, algorithm, salt } = parameters;
   const digestSize = DIGEST_SIZES[algorithm];
@@ -60,7 +61,10 @@ export function packWriter(
   }
 
   async function dispatch(): Promise<void> {
-    const frames = compress(batch.subarray(0, filled), frameSize);
+    const content = batch.subarray(0, filled);
+    if (filter !== undefined)
+      for (let at = 0; at < filled; at += frameSize) filterBranches(content.subarray(at, at + frameSize), filter);
+    const frames = compress(content, frameSize);
     frames.catch(() => {}); // awaited in its turn
     pending.push(frames);
     batch = new Uint8Array(batchSize);
@@ -107,7 +111,7 @@ export function packWriter(
           blocks,
           saltSize: salt.length,
           frameScale,
-          reserved: new Uint8Array(0),
+          filter: FILTERS.indexOf(filter),
         }),
       );
       await sink.write(salt);

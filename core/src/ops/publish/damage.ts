@@ -1,5 +1,7 @@
 /** Parts of a pack are fetched without the rest, so that the digest of the blob says nothing of them; the root hash does. */
+import { unfilterBranches } from "../../codecs/index.ts";
 import { FormatError, IntegrityError } from "../../errors/index.ts";
+import type { PackShape } from "../../formats/pack/index.ts";
 import type { DecompressFrame } from "../environment.ts";
 
 /**
@@ -12,15 +14,18 @@ export function asDamage(error: unknown): unknown {
     : error;
 }
 
-/** The blocks of a frame. Throws IntegrityError `damaged-pack`. */
+/** The blocks of a frame, as many as it has. Throws IntegrityError `damaged-pack`. */
 export function unpackFrame(
   decompressFrame: DecompressFrame,
+  { parameters, filter }: PackShape,
   stored: Uint8Array,
-  size: number,
+  count: number,
   what: string,
 ): Uint8Array {
   try {
-    return decompressFrame(stored, size, what);
+    const blocks = decompressFrame(stored, count * parameters.blockSize, what);
+    if (filter !== undefined) unfilterBranches(blocks, filter);
+    return blocks;
   } catch (error) {
     throw asDamage(error);
   }

@@ -122,7 +122,7 @@ async function fetchFrames(
   for (const { index, stored, frames } of missing)
     for await (const [frame, bytes] of streamFrames(root, index, stored, frames, options)) {
       const what = nameOf(index, frame);
-      await use(frame, unpackFrame(options.decompressFrame, bytes, frame.blocks * blockSize, what), what);
+      await use(frame, unpackFrame(options.decompressFrame, stored.pack, bytes, frame.blocks, what), what);
       fetched += bytes.length;
       options.onProgress(bytes.length);
     }

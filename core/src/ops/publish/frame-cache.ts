@@ -76,7 +76,7 @@ export function frameCache(root: StoredRoot, decompressFrame: DecompressFrame): 
       const { offset, size, blocks } = pack.frame(i);
       const frame = bytes.then((all) => {
         const stored = all.subarray(offset - start.offset, offset - start.offset + size);
-        return unpackFrame(decompressFrame, stored, blocks * blockSize, `${root.packName(index)}: frame ${i}`);
+        return unpackFrame(decompressFrame, pack, stored, blocks, `${root.packName(index)}: frame ${i}`);
       });
       remember(`${index}:${i}`, frame, blocks * blockSize);
       yield frame;

@@ -40,6 +40,7 @@ test("every block gets a place that holds its digest, and none is packed twice",
           size: 100,
           blocks: values.length,
           frameScale: index,
+          filter: undefined,
           leaves: leavesOf(values),
         }));
       const { kept, runs, fresh } = planRoot(leavesOf(blocks), digest(0), known);

@@ -1,5 +1,6 @@
 /** The root of a release as recipe and packs: only blocks that no referenced pack has go into a new one. */
 import { equalBytes, fromHex } from "../../bytes/index.ts";
+import type { BranchFilter } from "../../codecs/index.ts";
 import { IntegrityError, UnsupportedError } from "../../errors/index.ts";
 import {
   encodeRecipe,
@@ -31,6 +32,8 @@ const NEXT_LEVEL = 19;
  */
 const LARGE_UPDATE = 16 * 1024 * 1024;
 const LARGE_FRAME_SCALE = 2;
+/** What is new in an update goes through one: it has a twentieth less of machine code, a hundredth where most of it is kernel modules. */
+const BRANCH_FILTERS: Readonly<Record<string, BranchFilter>> = { amd64: "amd64", arm64: "arm64" };
 /** Bytes of the root that are read at once. */
 const READ_SIZE = 1024 * 1024;
 
@@ -194,11 +197,9 @@ export async function packRoot(
       "too-many-runs",
       `${what}: the root would be ${runs.length} runs of blocks, ${MAX_RUNS} can be written; push without a previous release`,
     );
-  const packed = await packBlocks(root, fresh, leaves, parameters, kept.length > 0, environment, what);
-  const packs = [
-    ...kept.map(({ digest, size, blocks, frameScale }) => ({ digest, size, blocks, frameScale })),
-    ...(packed ? [packed.reference] : []),
-  ];
+  const packing = kept.length > 0 ? updatePacking(fresh.length * parameters.blockSize, release) : FIRST_PACKING;
+  const packed = await packBlocks(root, fresh, leaves, parameters, packing, environment, what);
+  const packs = [...kept.map(({ leaves: _, ...reference }) => reference), ...(packed ? [packed.reference] : [])];
   const recipe: Recipe = { parameters, blocks: release.verity.dataBlocks, packs, runs };
   return {
     recipe,
@@ -220,20 +221,33 @@ function upperLevelsOf({ levels }: HashTree): Uint8Array {
   return bytes;
 }
 
+interface Packing extends Pick<PackReference, "frameScale" | "filter"> {
+  readonly level: number;
+}
+
+const FIRST_PACKING: Packing = { level: FIRST_LEVEL, frameScale: 0, filter: undefined };
+
+/** @param size bytes of new blocks */
+function updatePacking(size: number, { architecture }: Release): Packing {
+  return {
+    level: NEXT_LEVEL,
+    frameScale: size < LARGE_UPDATE ? 0 : LARGE_FRAME_SCALE,
+    filter: architecture === undefined ? undefined : BRANCH_FILTERS[architecture],
+  };
+}
+
 async function packBlocks(
   root: Source,
   fresh: readonly number[],
   leaves: Uint8Array,
   parameters: Recipe["parameters"],
-  isUpdate: boolean,
+  { level, ...framing }: Packing,
   { scratch, hashes, frameCompressor, blockHasher, reporter, signal }: PublishEnvironment,
   what: string,
 ): Promise<PackedRoot["newPack"]> {
   if (fresh.length === 0) return undefined;
   const { blockSize, algorithm } = parameters;
   const digestSize = DIGEST_SIZES[algorithm];
-  const level = isUpdate ? NEXT_LEVEL : FIRST_LEVEL;
-  const frameScale = isUpdate && fresh.length * blockSize >= LARGE_UPDATE ? LARGE_FRAME_SCALE : 0;
   const content = await scratch.create();
   const task = reporter.start("packing blocks", fresh.length * blockSize);
   try {
@@ -250,7 +264,7 @@ async function packBlocks(
       },
       parameters,
       (blocks, frameSize) => frameCompressor.compressFrames(blocks, frameSize, level),
-      frameScale,
+      framing,
     );
     const most = Math.max(1, READ_SIZE / blockSize);
     for (let i = 0; i < fresh.length; ) {
@@ -273,7 +287,7 @@ async function packBlocks(
       i += count;
     }
     const { blocks } = await writer.finish();
-    const reference = { digest: formatDigest("sha256", hasher.digest()), size: content.size, blocks, frameScale };
+    const reference = { digest: formatDigest("sha256", hasher.digest()), size: content.size, blocks, ...framing };
     return { reference, content };
   } catch (error) {
     await content.dispose();

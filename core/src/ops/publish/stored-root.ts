@@ -64,8 +64,8 @@ export async function openStoredRoot(
     const reference = recipe.packs[index]!; // runs name packs of the list
     const descriptor = manifest.packs.find(({ digest }) => digest === reference.digest)!; // checked when opening
     const source = await repository.openBlob(descriptor, options);
-    const { blocks, frameScale } = reference;
-    const shape = { parameters: recipe.parameters, blocks, frameScale };
+    const { blocks, frameScale, filter } = reference;
+    const shape = { parameters: recipe.parameters, blocks, frameScale, filter };
     const pack = await openPack(source, shape, packName(index), options).catch((error: unknown) => {
       throw asDamage(error);
     });
