@@ -127,8 +127,7 @@ export function piecewiseSource(size: number, pieces: readonly Piece[]): Source 
       const to = Math.min(end, at + source.size);
       target.fill(0, filled - offset, from - offset);
       const part = target.subarray(from - offset, to - offset);
-      if (source.readInto === undefined) part.set(await source.read(from - at, to - from, options));
-      else await source.readInto(from - at, part);
+      await fillFrom(source, from - at, part, options);
       filled = to;
     }
     target.fill(0, filled - offset);
@@ -144,6 +143,17 @@ export function piecewiseSource(size: number, pieces: readonly Piece[]): Source 
     // Where no piece can fill, reading is better: several reads may be on their way then.
     ...(pieces.some(({ source }) => source.readInto !== undefined) ? { readInto: fill } : {}),
   };
+}
+
+/** Fills `target` from `offset` on, by the way that the source has. */
+export async function fillFrom(
+  source: Source,
+  offset: number,
+  target: Uint8Array,
+  options?: ReadOptions,
+): Promise<void> {
+  if (source.readInto === undefined) target.set(await source.read(offset, target.length, options));
+  else await source.readInto(offset, target);
 }
 
 /** Largest piece that {@link readAll} and {@link chunksOf} ask for at once, in bytes. */

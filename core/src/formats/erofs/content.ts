@@ -1,6 +1,13 @@
 /** The bytes of an inode, as a Source over its extents. */
 import { FormatError } from "../../errors/index.ts";
-import { assertRange, piecewiseSource, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
+import {
+  assertRange,
+  fillFrom,
+  piecewiseSource,
+  type ReadOptions,
+  type Source,
+  sliceSource,
+} from "../../source/index.ts";
 import { clusterKey, decodeExtent } from "./clusters.ts";
 import { type Extent, isCompression } from "./extent.ts";
 import type { ErofsInode } from "./inode.ts";
@@ -184,14 +191,6 @@ function follows(extent: Extent, last: Extent): boolean {
 
 function storedIn(volume: Volume, inode: ErofsInode, extent: Extent): Source {
   return extent.space === "metabox" ? volume.metadataOf(inode) : deviceOf(volume, extent, inode.nid);
-}
-
-async function fillFrom(source: Source, offset: number, target: Uint8Array, options?: ReadOptions): Promise<void> {
-  if (source.readInto === undefined) target.set(await source.read(offset, target.length, options));
-  else {
-    const pending = source.readInto(offset, target);
-    if (pending !== undefined) await pending;
-  }
 }
 
 /** @param offset of the range that is asked for @param part what the range takes of the extent */

@@ -46,12 +46,34 @@ export async function buildHashTree(
 ): Promise<HashTree> {
   const dataBlocks = leaves.length / DIGEST_SIZES[parameters.algorithm];
   if (!Number.isInteger(dataBlocks)) throw new RangeError(`${leaves.length} bytes of leaves are not whole digests`);
-  const layout = layoutHashTree(dataBlocks, parameters);
+  const level = emptyLeafLevel(dataBlocks, parameters);
+  level.set(leaves);
+  return buildTreeOver(level, dataBlocks, parameters, hasher);
+}
+
+/** Room for the digests of all data blocks, as whole hash blocks of zeros; of one data block there is just its digest. */
+export function emptyLeafLevel(dataBlocks: number, parameters: VerityParameters): Uint8Array {
+  const [lowest] = layoutHashTree(dataBlocks, parameters).levels;
+  return new Uint8Array(
+    lowest === undefined ? DIGEST_SIZES[parameters.algorithm] : lowest.blocks * parameters.hashBlockSize,
+  );
+}
+
+/** As {@link buildHashTree}, of an {@link emptyLeafLevel} that was filled in, which becomes part of the tree: no copy is made. */
+export async function buildTreeOver(
+  leafLevel: Uint8Array,
+  dataBlocks: number,
+  parameters: VerityParameters,
+  hasher: BlockHasher,
+): Promise<HashTree> {
   const levels: Uint8Array[] = [];
-  let digests = leaves;
-  for (const { blocks } of layout.levels) {
-    const level = new Uint8Array(blocks * parameters.hashBlockSize);
-    level.set(digests); // the tail of the last block stays zero
+  let digests = leafLevel;
+  for (const { blocks } of layoutHashTree(dataBlocks, parameters).levels) {
+    let level = digests;
+    if (levels.length > 0) {
+      level = new Uint8Array(blocks * parameters.hashBlockSize);
+      level.set(digests); // the tail of the last block stays zero
+    }
     levels.push(level);
     digests = await hasher.hashBlocks(level, hashBlockHash(parameters));
   }

@@ -12,16 +12,21 @@ export interface DigestSet {
 
 const INITIAL = 1024;
 
-export function digestSet(digestSize: number): DigestSet {
-  let stored = new Uint8Array(INITIAL * digestSize);
-  let slots = new Uint32Array(INITIAL * 2); // number of a stored digest and 1, or 0 for a free slot
+/**
+ * @param digestSize bytes of a digest that count, at least four
+ * @param expected digests for which there is room at once
+ */
+export function digestSet(digestSize: number, expected = INITIAL): DigestSet {
+  const room = Math.max(1, Math.ceil(expected));
+  let stored = new Uint8Array(room * digestSize);
+  let slots = new Uint32Array(2 ** Math.ceil(Math.log2(room * 2))); // number of a stored digest and 1, or 0 for a free slot
   let size = 0;
 
   /** The slot that holds the digest, or the free one where it belongs. */
   function find(table: Uint32Array, digests: Uint8Array, at: number): number {
     // Digests are uniform already: their first bytes do as a hash.
     const mask = table.length - 1;
-    let slot = (digests[at]! | (digests[at + 1]! << 8) | (digests[at + 2]! << 16) | (digests[at + 3]! << 24)) & mask; // a digest has 32 bytes or more
+    let slot = (digests[at]! | (digests[at + 1]! << 8) | (digests[at + 2]! << 16) | (digests[at + 3]! << 24)) & mask; // there are four
     for (;;) {
       const number = table[slot]!; // slot is masked
       if (number === 0 || isSame((number - 1) * digestSize, digests, at)) return slot;

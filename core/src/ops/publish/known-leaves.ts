@@ -4,6 +4,7 @@
  */
 import { equalBytes } from "../../bytes/index.ts";
 import { type Recipe, type Run, runCollector } from "../../formats/pack/index.ts";
+import { sameDigest } from "../../formats/verity/index.ts";
 import { type BlockHashParameters, DIGEST_SIZES } from "../../hash/index.ts";
 import { passingChunksOf, type Source } from "../../source/index.ts";
 import { digestSet } from "../diff/digest-set.ts";
@@ -98,6 +99,9 @@ function firstAfter(intervals: readonly Interval[], place: number): number {
   return low;
 }
 
+/** Bytes of a digest that it is told from others by, where to be wrong costs no more than to fetch digests. */
+const GUESS_SIZE = 8;
+
 /**
  * The recipe that a root has if it was the first of its line: its pack holds its blocks in the order in which each first
  * appears. Undefined where no pack of `wanted` has that many blocks. So a system that was installed, and has no memory
@@ -106,12 +110,12 @@ function firstAfter(intervals: readonly Interval[], place: number): number {
  */
 export async function guessRecipe(leaves: Source, zero: Uint8Array, wanted: Recipe): Promise<Recipe | undefined> {
   const size = DIGEST_SIZES[wanted.parameters.algorithm];
-  const seen = digestSet(size);
+  const seen = digestSet(GUESS_SIZE, leaves.size / size);
   const { add, runs } = runCollector();
   let blocks = 0;
   for await (const chunk of passingChunksOf(leaves))
     for (let at = 0; at + size <= chunk.length; at += size, blocks++) {
-      if (equalBytes(chunk.subarray(at, at + size), zero)) {
+      if (sameDigest(chunk, at, zero, 0, size)) {
         add(undefined, 0);
         continue;
       }

@@ -6,6 +6,7 @@ import type { Repository } from "../../formats/oci/index.ts";
 import { formatDigest, type Hashes } from "../../hash/index.ts";
 import {
   bytesSource,
+  fillFrom,
   type Piece,
   piecewiseSource,
   type ReadOptions,
@@ -155,9 +156,7 @@ function fileWindow(image: ErofsImage, path: string, at: number, size: number): 
     size,
     read: async (offset, length, options) => (await window()).read(offset, length, options),
     async readInto(offset, target) {
-      const source = await window();
-      if (source.readInto === undefined) target.set(await source.read(offset, target.length));
-      else await source.readInto(offset, target);
+      await fillFrom(await window(), offset, target);
     },
   };
 }

@@ -3,9 +3,9 @@ import { equalBytes, fromHex, toHex } from "../../bytes/index.ts";
 import { FormatError, IntegrityError, isAshlarError } from "../../errors/index.ts";
 import { type ClosableSource, type Repository, readBlob } from "../../formats/oci/index.ts";
 import { MAX_RECIPE_SIZE, openPack, type Pack, parseRecipe, type Recipe } from "../../formats/pack/index.ts";
-import { buildHashTree, type HashTree, type VerityParameters } from "../../formats/verity/index.ts";
+import { buildTreeOver, emptyLeafLevel, type HashTree, type VerityParameters } from "../../formats/verity/index.ts";
 import { type BlockHasher, DIGEST_SIZES, type Hashes } from "../../hash/index.ts";
-import type { ReadOptions, Source } from "../../source/index.ts";
+import { fillFrom, type ReadOptions, type Source } from "../../source/index.ts";
 import type { Release } from "../release/release.ts";
 import { asDamage } from "./damage.ts";
 import { type KnownRoot, knownLeaves } from "./known-leaves.ts";
@@ -133,10 +133,22 @@ export async function readLeaves(
   first: number,
   count: number,
   zero: Uint8Array,
-  options: ReadOptions & { readonly known?: readonly KnownRoot[] } = {},
+  options?: ReadOptions,
 ): Promise<Uint8Array> {
+  const leaves = new Uint8Array(count * DIGEST_SIZES[root.recipe.parameters.algorithm]);
+  await readLeavesInto(leaves, root, first, count, zero, options);
+  return leaves;
+}
+
+async function readLeavesInto(
+  leaves: Uint8Array,
+  root: StoredRoot,
+  first: number,
+  count: number,
+  zero: Uint8Array,
+  options: ReadOptions & { readonly known?: readonly KnownRoot[] } = {},
+): Promise<void> {
   const digestSize = DIGEST_SIZES[root.recipe.parameters.algorithm];
-  const leaves = new Uint8Array(count * digestSize);
   const known = knownLeaves(options.known ?? [], root.recipe.parameters);
   const wanted = new Map<number, { offset: number; size: number; target: number }[]>();
   for (const run of runsOf(root.recipe, first, count)) {
@@ -150,10 +162,9 @@ export async function readLeaves(
       const place = target + (span.first - run.first) * digestSize; // runs name packs of the list
       for (let at = 0; at < span.count; at += MAX_LEAVES) {
         const size = Math.min(MAX_LEAVES, span.count - at) * digestSize;
-        if (span.leaves === undefined)
-          ranges.push({ offset: (span.first + at) * digestSize, size, target: place + at * digestSize });
-        else
-          leaves.set(await readKnown(span.leaves, ((span.at ?? 0) + at) * digestSize, size), place + at * digestSize);
+        const to = place + at * digestSize;
+        if (span.leaves === undefined) ranges.push({ offset: (span.first + at) * digestSize, size, target: to });
+        else await readKnown(span.leaves, ((span.at ?? 0) + at) * digestSize, leaves.subarray(to, to + size));
       }
     }
     if (ranges.length > 0) wanted.set(run.pack, ranges);
@@ -167,16 +178,16 @@ export async function readLeaves(
     };
     await readRanges(section, ranges, ({ target }, bytes) => leaves.set(bytes, target), options);
   }
-  return leaves;
 }
 
-/** A root that is shorter than its recipe says, or cannot be read, has digests that match nothing. */
-async function readKnown(leaves: Source, offset: number, size: number): Promise<Uint8Array> {
-  if (offset + size > leaves.size) return new Uint8Array(size);
-  return leaves.read(offset, size).catch((error: unknown) => {
-    if (isAshlarError(error) && error.kind === "SourceError") return new Uint8Array(size);
-    throw error;
-  });
+/** A root that is shorter than its recipe says, or cannot be read, leaves digests that match nothing. */
+async function readKnown(leaves: Source, offset: number, target: Uint8Array): Promise<void> {
+  if (offset + target.length > leaves.size) return;
+  try {
+    await fillFrom(leaves, offset, target);
+  } catch (error) {
+    if (!isAshlarError(error) || error.kind !== "SourceError") throw error;
+  }
 }
 
 /** The parts of runs that lie in `count` blocks of the root from `first` on. */
@@ -208,12 +219,15 @@ export async function readVerifiedTree(
   hasher: BlockHasher,
   options: ReadOptions & { readonly known?: readonly KnownRoot[] } = {},
 ): Promise<{ readonly leaves: Uint8Array; readonly tree: HashTree }> {
-  const leaves = await readLeaves(root, 0, root.recipe.blocks, await zeroDigest(root, hasher), options);
-  const tree = await buildHashTree(leaves, root.verity, hasher);
+  const { verity, recipe } = root;
+  const level = emptyLeafLevel(recipe.blocks, verity);
+  const leaves = level.subarray(0, recipe.blocks * DIGEST_SIZES[verity.algorithm]);
+  await readLeavesInto(leaves, root, 0, recipe.blocks, await zeroDigest(root, hasher), options);
+  const tree = await buildTreeOver(level, recipe.blocks, verity, hasher);
   if (toHex(tree.rootHash) !== root.release.rootHash && (options.known?.length ?? 0) > 0)
     return readVerifiedTree(root, hasher, { signal: options.signal });
   assertRootHash(tree.rootHash, root.release, `${root.repository.name}: digests in the packs`);
-  return { leaves: tree.levels[0]?.subarray(0, leaves.length) ?? leaves, tree }; // the tree has a copy: one is enough
+  return { leaves, tree };
 }
 
 export function assertRootHash(actual: Uint8Array, { rootHash }: Release, what: string): void {

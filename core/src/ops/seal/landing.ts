@@ -6,7 +6,7 @@
 import { alignUp, type ByteString } from "../../bytes/index.ts";
 import { blockWriter, type StoredData } from "../../formats/erofs/index.ts";
 import { type LeafCollector, leafCollector, type VerityParameters } from "../../formats/verity/index.ts";
-import { passingChunksOf, type Scratch, type Source, sliceSource, windowOf } from "../../source/index.ts";
+import { fillFrom, passingChunksOf, type Scratch, type Source, sliceSource, windowOf } from "../../source/index.ts";
 import { comparePaths } from "../../tree/index.ts";
 import type { Artifact } from "../artifacts.ts";
 import type { Environment } from "../environment.ts";
@@ -135,9 +135,7 @@ export async function openLanding(
       return (await readable()).read(offset, length, options);
     },
     async readInto(offset, target) {
-      const source = await readable();
-      if (source.readInto === undefined) target.set(await source.read(offset, target.length));
-      else await source.readInto(offset, target);
+      await fillFrom(await readable(), offset, target);
     },
     async dispose() {
       await digests.dispose();

@@ -5,7 +5,7 @@ import type { ClosableSource } from "../../formats/oci/index.ts";
 import { parseRecipe, type Recipe } from "../../formats/pack/index.ts";
 import { buildHashTree, type HashTree, layoutHashTree } from "../../formats/verity/index.ts";
 import { assertDigest, type BlockHasher, DIGEST_SIZES, type Digest } from "../../hash/index.ts";
-import { type RandomSink, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
+import { fillFrom, type RandomSink, type ReadOptions, type Source, sliceSource } from "../../source/index.ts";
 import type { CompressContent, DecompressFrame, Environment } from "../environment.ts";
 import {
   assertRootHash,
@@ -223,9 +223,7 @@ function checkedRoot(root: Source, leaves: Uint8Array, release: Release, hasher:
       return blocks;
     },
     async readInto(offset, target) {
-      const pending = root.readInto?.(offset, target);
-      if (pending === undefined) target.set(await root.read(offset, target.length));
-      else await pending;
+      await fillFrom(root, offset, target);
       await check(offset, target);
     },
   };

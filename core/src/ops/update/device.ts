@@ -42,9 +42,8 @@ function chunkReader(device: Source): (offset: number, length: number) => Promis
   const buffer = new Uint8Array(CHUNK_SIZE);
   return async (offset, length) => {
     const filled = buffer.subarray(0, length);
-    const pending = device.readInto?.(offset, filled);
-    if (pending === undefined) return device.read(offset, length);
-    await pending;
+    if (device.readInto === undefined) return device.read(offset, length);
+    await device.readInto(offset, filled);
     return filled;
   };
 }

@@ -6,7 +6,7 @@
 import { isAshlarError } from "../../errors/index.ts";
 import { dataBlockHash, sameDigest, type VerityParameters } from "../../formats/verity/index.ts";
 import { type BlockHasher, type BlockHashParameters, DIGEST_SIZES } from "../../hash/index.ts";
-import type { ReadOptions, Source } from "../../source/index.ts";
+import { fillFrom, type ReadOptions, type Source } from "../../source/index.ts";
 import { type Device, readTolerantly } from "./device.ts";
 import type { SlotRoot } from "./slot-root.ts";
 
@@ -188,9 +188,7 @@ async function readBlocks(
 
 async function fill(source: Source, at: number, target: Uint8Array): Promise<boolean> {
   try {
-    const pending = source.readInto?.(at, target);
-    if (pending === undefined) target.set(await source.read(at, target.length));
-    else await pending;
+    await fillFrom(source, at, target);
     return true;
   } catch (error) {
     if (isAshlarError(error) && error.kind === "SourceError") return false;
