@@ -18,7 +18,7 @@ export function espVolume(device: Device, { start, size }: Pick<Slots["esp"], "s
 /**
  * Mends the ESP. Nobody may have it mounted. Of two names of one file the later stays, as far as that can be told: an entry and
  * not a temporary file, a confirmed entry, one with fewer tries left; but of a name of which only the short one is left nobody
- * knows whether it was counted, so the other stays. Files of ours that are broken go; what is
+ * knows whether it was counted, so the other stays. Files of ours that are broken go, and temporary ones of systemd; what is
  * wrong elsewhere is left and told. Throws FormatError `fat-chain`, `bad-fat`; what the device throws.
  */
 export function mendEsp(volume: FatMedium, options?: ReadOptions): Promise<MendReport> {
@@ -42,6 +42,11 @@ function dropsAlias(path: string, other: string): boolean {
   return (one.counter?.left ?? -1) > (two.counter?.left ?? -1);
 }
 
+/** What is ours, and what systemd was writing: bootctl's random seed and loader.conf get their names when they are whole. */
 function dropsBroken(path: string): boolean {
-  return path.toLowerCase().startsWith(`${ENTRY_FOLDER.toLowerCase()}/`);
+  const isTemporary = path.slice(path.lastIndexOf("/") + 1).startsWith(SYSTEMD_TEMPORARY);
+  return isTemporary || path.toLowerCase().startsWith(`${ENTRY_FOLDER.toLowerCase()}/`);
 }
+
+/** How names of systemd's temporary files begin (tempfn_random() of its tmpfile-util.c). */
+const SYSTEMD_TEMPORARY = ".#";
