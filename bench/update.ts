@@ -178,7 +178,7 @@ async function makeMachine(folder: string, files: ReleaseFiles): Promise<void> {
   const rootHash = Buffer.from(release.rootHash, "hex");
   const parts = { root: root!, hashDevice: hashDevice!, esp };
   await layoutDisk({ geometry, identity, architecture, rootHash, ...parts }, disk, nodeHashes);
-  await disk.close();
+  for (const file of [root, hashDevice, uki, disk]) await file?.close();
   truncateSync(join(folder, "disk"), geometry.diskSize);
   mkdirSync(join(folder, "esp/EFI/Linux"), { recursive: true });
   copyFileSync(join(folder, "bench_1.efi"), join(folder, "esp/EFI/Linux/bench_1.efi"));
@@ -220,7 +220,9 @@ function peakMemory(reset: boolean): number {
 async function update(folder: string, running: string): Promise<void> {
   const base = peakMemory(true);
   const hasher = inlineBlockHasher(nodeHashes);
-  const { repository } = await openLocation({ ...LAYOUT, path: join(folder, "layout") }, undefined, { write: false });
+  const { repository, close } = await openLocation({ ...LAYOUT, path: join(folder, "layout") }, undefined, {
+    write: false,
+  });
   const device = await openDevice(join(folder, "disk"));
   const reporter: Reporter = silentReporter;
   const environment = {
@@ -262,7 +264,9 @@ async function update(folder: string, running: string): Promise<void> {
   ];
   console.log(parts.join("; "));
   await stored.close();
+  await machine.esp.close();
   await device.close();
+  await close();
 }
 
 const [, script, ...words] = process.argv;
