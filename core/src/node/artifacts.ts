@@ -1,6 +1,6 @@
 /** Artifacts in a directory: written in a hidden one beside their final place, flushed, then renamed. */
 import { type FileHandle, lstat, mkdir, rename, rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { SinkError } from "../errors/index.ts";
 import type { ResumableStore } from "../ops/artifacts.ts";
 import { writeFailure } from "./errors.ts";
@@ -15,14 +15,15 @@ export interface ArtifactOptions {
   readonly resume?: boolean;
 }
 
-/** Opens `directory` (made where missing) for results; leftovers of runs that were killed are removed. */
+/** Opens `directory` (made where missing, until `discard`) for results; leftovers of runs that were killed are removed. */
 export async function openArtifacts(
   directory: string,
   { overwrite, resume = false }: ArtifactOptions,
 ): Promise<ResumableStore> {
   const partial = join(directory, newPartialName());
+  let made: string | undefined;
   try {
-    await makeDirectories(directory);
+    made = await makeDirectories(directory);
     if (!resume) await removeLeftovers(directory);
     await mkdir(partial, { mode: 0o700 });
   } catch (error) {
@@ -48,6 +49,7 @@ export async function openArtifacts(
     if (isSuspended) return;
     await closeAll();
     await rm(partial, { recursive: true, force: true });
+    if (made !== undefined) await removeEmpty(directory, made);
   }
 
   return {
@@ -99,7 +101,20 @@ export async function openArtifacts(
         throw writeFailure(directory, error);
       }
       files.clear();
+      made = undefined; // it has something now
     },
     discard,
   };
+}
+
+/** Takes back what {@link makeDirectories} made, unless somebody has put something there meanwhile. */
+async function removeEmpty(directory: string, made: string): Promise<void> {
+  for (let path = directory; ; path = dirname(path)) {
+    try {
+      await rmdir(path);
+    } catch {
+      return;
+    }
+    if (path === made) return;
+  }
 }
