@@ -35,7 +35,7 @@ export function wasmModule({ source, name, pages }: WasmModule): string {
     const out = join(folder, "module.wasm");
     const compiler = join(ROOT, "node_modules/assemblyscript/bin/asc.js");
     const memory = ["--initialMemory", String(pages), "--maximumMemory", String(pages)];
-    const options = ["--runtime", "stub", "--noAssert", "-O3", ...memory];
+    const options = ["--runtime", "stub", "--noAssert", "-O3", "--enable", "simd", ...memory];
     execFileSync(process.execPath, [compiler, source, ...options, "-o", out], { cwd: ROOT, stdio: "pipe" });
     const text = toBase64(new Uint8Array(readFileSync(out)));
     return [

@@ -1,8 +1,8 @@
 import process from "node:process";
 import { fromUtf8 } from "@ashlar/core/bytes";
 import { SourceError } from "@ashlar/core/errors";
-import { resolveInode } from "@ashlar/core/formats/erofs";
-import { extractImage } from "@ashlar/core/node";
+import { resolveInode } from "@ashlar/core/formats/erofs/reader";
+import { extractImage } from "@ashlar/core/node/reading";
 import type { ExtractFlags } from "../commands/files.ts";
 import { withRoot } from "./images.ts";
 import { inSession } from "./session.ts";

@@ -5,9 +5,15 @@
 import { dirname, join } from "node:path";
 import { fromHex } from "@ashlar/core/bytes";
 import { FormatError } from "@ashlar/core/errors";
-import { isErofs, openErofs } from "@ashlar/core/formats/erofs";
+import { isErofs, openErofs } from "@ashlar/core/formats/erofs/reader";
 import { type BlockHasher, inlineBlockHasher } from "@ashlar/core/hash";
-import { nativeDecompressor, nodeHashes, type OpenFileOptions, type OpenSource, openFile } from "@ashlar/core/node";
+import {
+  nativeDecompressor,
+  nodeHashes,
+  type OpenFileOptions,
+  type OpenSource,
+  openFile,
+} from "@ashlar/core/node/reading";
 import type { OpenedRoot, RootSource } from "@ashlar/core/ops/disk";
 import { readAll } from "@ashlar/core/source";
 import type { ReleaseFlags } from "../commands/flags.ts";

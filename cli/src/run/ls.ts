@@ -1,6 +1,6 @@
 import { type ByteString, fromUtf8, showBytes } from "@ashlar/core/bytes";
 import { SourceError } from "@ashlar/core/errors";
-import { readTree } from "@ashlar/core/formats/erofs";
+import { readTree } from "@ashlar/core/formats/erofs/reader";
 import {
   countNames,
   type Directory,

@@ -1,6 +1,6 @@
 /** What a word on the command line may mean, as far as that can be told without the parts that read references. */
 import { isAshlarError } from "@ashlar/core/errors";
-import { openFile } from "@ashlar/core/node";
+import { openFile } from "@ashlar/core/node/reading";
 
 /** It begins as a reference to an image or a release does. */
 export function isExplicitReference(word: string): boolean {

@@ -31,8 +31,25 @@ export async function* flow<T>(steps: Steps<T, unknown>): AsyncGenerator<T> {
 
 /** What steps without values return. */
 export async function finish<R>(steps: Steps<never, R>): Promise<R> {
-  for (let step = steps.next(); ; step = steps.next()) {
-    if (step.done === true) return step.value;
-    await step.value;
+  return await goOn(steps, steps.next());
+}
+
+/** The same, at once where nothing is waited for. */
+export function finishNow(steps: Steps<never>): Promise<void> | undefined {
+  const first = steps.next();
+  return first.done === true ? undefined : goOn(steps, first);
+}
+
+async function goOn<R>(steps: Steps<never, R>, first: IteratorResult<Promise<unknown>, R>): Promise<R> {
+  let step = first;
+  while (step.done !== true) {
+    try {
+      await step.value;
+    } catch (error) {
+      step = steps.throw(error); // it may have something to close
+      continue;
+    }
+    step = steps.next();
   }
+  return step.value;
 }

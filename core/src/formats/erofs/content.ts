@@ -3,9 +3,12 @@ import { FormatError } from "../../errors/index.ts";
 import {
   assertRange,
   fillFrom,
+  finish,
+  finishNow,
   piecewiseSource,
   type ReadOptions,
   type Source,
+  type Steps,
   sliceSource,
 } from "../../source/index.ts";
 import { clusterKey, decodeExtent } from "./clusters.ts";
@@ -97,24 +100,24 @@ class ErofsContent implements Source {
   async read(offset: number, length: number, options?: ReadOptions): Promise<Uint8Array> {
     assertRange(offset, length, this.size);
     const target = new Uint8Array(length);
-    await fill(this.volume, this.inode, offset, target, options);
+    await finish(fillSteps(this.volume, this.inode, offset, target, options));
     return target;
   }
 
-  readInto(offset: number, target: Uint8Array): Promise<void> {
+  readInto(offset: number, target: Uint8Array): Promise<void> | undefined {
     assertRange(offset, target.length, this.size);
-    return fill(this.volume, this.inode, offset, target);
+    return finishNow(fillSteps(this.volume, this.inode, offset, target));
   }
 }
 
 /** Reads no cluster that the range does not touch, and remembers those that it touches in part. */
-async function fill(
+function* fillSteps(
   volume: Volume,
   inode: ErofsInode,
   offset: number,
   target: Uint8Array,
   options?: ReadOptions,
-): Promise<void> {
+): Steps<never> {
   const end = offset + target.length;
   const run: Extent[] = []; // stored one behind the other; to be read together
   let runSize = 0;
@@ -149,7 +152,7 @@ async function fill(
   if (target.length === 0) return;
   for (const extent of extentSteps(volume, inode, offset)) {
     if (extent instanceof Promise) {
-      await extent;
+      yield extent;
       continue;
     }
     if (extent.at >= end) break;
@@ -161,12 +164,17 @@ async function fill(
       continue;
     }
     if (extent.encoding === "fragment") {
-      await fillFragment(volume, inode, extent.start + skip, part);
+      yield fillFragment(volume, inode, extent.start + skip, part);
       continue;
     }
     checkRange(volume, inode, extent);
     if (extent.encoding === "plain" && (part.length > DIRECT_SIZE || part.length < extent.size)) {
-      await fillFrom(storedIn(volume, inode, extent), extent.start + skip, part, options);
+      const space = storedIn(volume, inode, extent);
+      const pending =
+        space.readInto === undefined
+          ? fillFrom(space, extent.start + skip, part, options)
+          : space.readInto(extent.start + skip, part); // at once, where it can
+      if (pending !== undefined) yield pending;
       continue;
     }
     const known = part.length < extent.size ? volume.clusters.get(clusterKey(extent)) : undefined;
@@ -177,12 +185,13 @@ async function fill(
     const last = run.at(-1);
     if (last !== undefined && (!follows(extent, last) || runSize + extent.storedSize > READ_SIZE)) {
       const pending = finishRun();
-      if (pending !== undefined) await pending;
+      if (pending !== undefined) yield pending;
     }
     run.push(extent);
     runSize += extent.storedSize;
   }
-  await finishRun();
+  const pending = finishRun();
+  if (pending !== undefined) yield pending;
 }
 
 function follows(extent: Extent, last: Extent): boolean {

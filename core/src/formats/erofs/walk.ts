@@ -122,16 +122,17 @@ function isRepeated(here: OpenDirectory, name: ByteString): boolean {
 export interface NodeVisit {
   readonly path: ByteString;
   readonly name: ByteString;
-  /** One object for all names of a file. Directories have no entries. */
+  /** Directories have no entries. */
   readonly node: Node;
   /** Inode number of the directory that holds the name; undefined for the root. */
   readonly parent: number | undefined;
+  /** Inode number: the same for all names of a file. */
   readonly nid: number;
 }
 
 /**
- * {@link walkErofs} with nodes of the neutral tree, of which it keeps those of files and links alone. Throws FormatError
- * `duplicate-name` too.
+ * {@link walkErofs} with nodes of the neutral tree, of which it keeps those with several names alone: what is kept is copied by
+ * the collector, again and again. Throws FormatError `duplicate-name` too.
  */
 export function* nodeSteps(image: ErofsImage, from: ErofsInode = image.root): Steps<NodeVisit> {
   const nodes = new Map<number, Node>();
@@ -146,7 +147,8 @@ export function* nodeSteps(image: ErofsImage, from: ErofsInode = image.root): St
     let node = nodes.get(inode.nid);
     if (node === undefined) {
       node = yield* readNode(image, inode);
-      if (node.type !== "directory") nodes.set(inode.nid, node);
+      // An inode that says one name and has more is read twice, and no more than that.
+      if (node.type !== "directory" && (inode.links > 1 || step.isKnown)) nodes.set(inode.nid, node);
     }
     yield { path, name, node, parent, nid: inode.nid };
   }
@@ -163,14 +165,17 @@ export function readTree(image: ErofsImage, from: ErofsInode = image.root): Prom
 
 function* treeSteps(image: ErofsImage, from: ErofsInode): Steps<never, Directory> {
   const directories = new Map<number, Directory>();
+  const others = new Map<number, Node>();
   let root: Directory | undefined;
   for (const step of nodeSteps(image, from)) {
     if (step instanceof Promise) {
       yield step;
       continue;
     }
-    const { name, node, parent, nid } = step;
+    const { name, parent, nid } = step;
+    const node = others.get(nid) ?? step.node;
     if (node.type === "directory") directories.set(nid, node);
+    else others.set(nid, node);
     if (parent === undefined) {
       if (node.type === "directory") root = node;
       continue;
