@@ -1,6 +1,6 @@
 // An image without systemd-boot and its stub, as most container images are: both come from another image (`--tools`).
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ashlar } from "../support/ashlar.ts";
@@ -37,6 +37,6 @@ test("without tools, and with tools that have none, it says what is missing", as
     const { status, stderr } = ashlar(["build", `oci:${await bare()}`, "-o", output, "--quiet", ...flags]);
     assert.equal(status, 4, stderr);
     assertOneLine(stderr, new RegExp(`linuxx64.efi.stub: no systemd-stub ${where} `));
-    assert.deepEqual(readdirSync(output), []);
+    assert.ok(!existsSync(output), "nothing is left behind");
   }
 });

@@ -5,6 +5,7 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
+  existsSync,
   linkSync,
   mkdirSync,
   openSync,
@@ -280,5 +281,5 @@ for (const [name, [exit, message]] of Object.entries(EXITS))
     const result = await run(["seal", `tar:${archive}`, "--name", "x", "--quiet", "-o", join(work, "out")]);
     assertOneLine(result.stderr, message);
     assert.equal(result.status, exit);
-    assert.deepEqual(readdirSync(join(work, "out")), [], "nothing is left behind");
+    assert.ok(!existsSync(join(work, "out")), "nothing is left behind");
   });

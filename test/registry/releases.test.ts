@@ -1,7 +1,7 @@
 // Releases in registries of other people, as the command puts them there and takes them out again, counted at the server.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -209,5 +209,5 @@ test("a pull that is interrupted says what it leaves, and one that never began l
   const refused = await run(["pull", reference, "-o", at("refused"), ...HTTP]);
   assert.ok(refused.status === 5 || refused.status === 3, refused.stderr);
   assert.match(refused.stderr, /pack sha256:[0-9a-f]{64}: frame \d+/);
-  assert.deepEqual(readdirSync(at("refused")), []);
+  assert.ok(!existsSync(at("refused")));
 });
