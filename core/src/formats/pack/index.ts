@@ -1,4 +1,5 @@
 export {
+  FILTERS,
   FRAME_SIZE,
   MAX_BLOCKS,
   MAX_PACKS,

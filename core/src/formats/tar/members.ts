@@ -1,5 +1,5 @@
 /** An archive as an async sequence of members, for who has chunks from somewhere and wants content in turn. */
-import type { ReadOptions, Source } from "../../source/index.ts";
+import { fillFrom, type ReadOptions, type Source } from "../../source/index.ts";
 import type { TarEntry } from "./header.ts";
 import { type TarOptions, tarParser } from "./read.ts";
 import type { TarEvent } from "./steps.ts";
@@ -79,8 +79,7 @@ export async function* readTarEntries(
     }
     signal?.throwIfAborted();
     const chunk = buffer.subarray(0, Math.min(length, archive.size - at));
-    if (archive.readInto === undefined) chunk.set(await archive.read(at, chunk.length, { signal }));
-    else await archive.readInto(at, chunk);
+    await fillFrom(archive, at, chunk, { signal });
     parser.push(chunk);
     at += chunk.length;
     length = Math.min(2 * length, LARGEST_READ);

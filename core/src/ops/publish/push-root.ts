@@ -1,9 +1,9 @@
 /** The root of a release as recipe and packs: only blocks that no referenced pack has go into a new one. */
 import { equalBytes, fromHex } from "../../bytes/index.ts";
-import type { BranchFilter } from "../../codecs/index.ts";
 import { IntegrityError, UnsupportedError } from "../../errors/index.ts";
 import {
   encodeRecipe,
+  FILTERS,
   MAX_BLOCKS,
   MAX_RUNS,
   type PackReference,
@@ -33,7 +33,10 @@ const NEXT_LEVEL = 19;
 const LARGE_UPDATE = 16 * 1024 * 1024;
 const LARGE_FRAME_SCALE = 2;
 /** What is new in an update goes through one: it has a twentieth less of machine code, a hundredth where most of it is kernel modules. */
-const BRANCH_FILTERS: Readonly<Record<string, BranchFilter>> = { amd64: "amd64", arm64: "arm64" };
+function filterFor({ architecture }: Release): PackReference["filter"] {
+  return FILTERS.find((filter) => filter === architecture);
+}
+
 /** Bytes of the root that are read at once. */
 const READ_SIZE = 1024 * 1024;
 
@@ -228,11 +231,11 @@ interface Packing extends Pick<PackReference, "frameScale" | "filter"> {
 const FIRST_PACKING: Packing = { level: FIRST_LEVEL, frameScale: 0, filter: undefined };
 
 /** @param size bytes of new blocks */
-function updatePacking(size: number, { architecture }: Release): Packing {
+function updatePacking(size: number, release: Release): Packing {
   return {
     level: NEXT_LEVEL,
     frameScale: size < LARGE_UPDATE ? 0 : LARGE_FRAME_SCALE,
-    filter: architecture === undefined ? undefined : BRANCH_FILTERS[architecture],
+    filter: filterFor(release),
   };
 }
 

@@ -260,9 +260,7 @@ export function storedContent(stored: StoredRelease, environment: ContentEnviron
         },
         readInto(offset, target) {
           looking.advance(target.length);
-          return slot.readInto === undefined
-            ? slot.read(offset, target.length).then((bytes) => target.set(bytes))
-            : slot.readInto(offset, target);
+          return fillFrom(slot, offset, target);
         },
         dataFrom: (offset) => Math.min(slot.size, (device.dataFrom?.(at + offset) ?? at + offset) - at),
       };
