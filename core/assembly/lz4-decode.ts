@@ -2,19 +2,24 @@
  * LZ4 blocks, decoded: AssemblyScript, compiled by scripts/lib/wasm.ts into src/codecs/lz4-decode-wasm.ts. Does what
  * decodeLz4 of src/codecs/lz4.ts does, five times as fast (measured, Node 24.21), and says of what is broken only that it is.
  *
- * Literals and matches are copied sixteen and eight bytes at a time, beyond their ends: SLACK lies behind both buffers.
- * Whoever calls keeps to the capacities; everything that comes from the block is checked here.
+ * Literals and matches are copied sixteen and eight bytes at a time, beyond their ends: SLACK lies behind every buffer, and
+ * what stood behind the output stands there again afterwards. Whoever calls keeps to the buffers; everything that comes from
+ * the block is checked here.
  */
 
 /** Bytes; the largest cluster of EROFS. */
 export const INPUT_CAPACITY: u32 = 1048576;
 /** Bytes; the most that such a cluster may yield. */
 export const OUTPUT_CAPACITY: u32 = 12582912;
-const SLACK: u32 = 64;
+export const SLACK: u32 = 64;
 export const INPUT: u32 = 1024;
 export const OUTPUT: u32 = INPUT + INPUT_CAPACITY + SLACK;
+/** Where callers have buffers of their own, from which and to which nothing is copied: SLACK behind all of them. */
+export const ARENA: u32 = OUTPUT + OUTPUT_CAPACITY + SLACK;
+/** Bytes. */
+export const ARENA_CAPACITY: u32 = 6291456;
 /** Bytes of memory. */
-export const END: u32 = OUTPUT + OUTPUT_CAPACITY + SLACK;
+export const END: u32 = ARENA + ARENA_CAPACITY + SLACK;
 
 const MIN_MATCH: u32 = 4;
 const LAST_LITERALS: u32 = 5;
@@ -66,16 +71,13 @@ function copyMatch(to: u32, distance: u32, size: u32): void {
 const FAR_INPUT: u32 = 32;
 const FAR_OUTPUT: u32 = 64;
 
-/** Bytes of input used, or -1 where the block is broken or does not yield `outputSize` bytes. */
-export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: bool): i32 {
+function decodeBlock(input: u32, inputEnd: u32, output: u32, end: u32, isPartial: bool, hasRest: bool): i32 {
   const mayEndEarly = isPartial || hasRest;
-  const inputEnd = INPUT + size;
-  const end = OUTPUT + outputSize;
   const farInput = inputEnd - FAR_INPUT;
   const farOutput = end - FAR_OUTPUT;
-  let from = INPUT;
-  let to = OUTPUT;
-  if (outputSize === 0 && mayEndEarly) return 0;
+  let from = input;
+  let to = output;
+  if (output === end && mayEndEarly) return 0;
   while (from < inputEnd) {
     // Most sequences are far from both ends and have no length of more than one byte: they need no other bound.
     while (from <= farInput && to <= farOutput) {
@@ -92,7 +94,7 @@ export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: boo
       next += literals;
       at += literals;
       const distance = <u32>load<u16>(next);
-      if (distance - 1 >= at - OUTPUT) return -1; // 0 too, which wraps around
+      if (distance - 1 >= at - output) return -1; // 0 too, which wraps around
       next += 2;
       let match = (token & 15) + MIN_MATCH;
       if (match === 15 + MIN_MATCH) {
@@ -110,7 +112,6 @@ export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: boo
       from = next;
       to = at + match;
     }
-    if (from >= inputEnd) return -1;
     const token = <u32>load<u8>(from++);
     let literals = token >> 4;
     if (literals === 15) {
@@ -129,10 +130,10 @@ export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: boo
     copyLiterals(to, from, literals);
     from += literals;
     to += literals;
-    if (from === inputEnd || (mayEndEarly && to === end)) return to === end ? from - INPUT : -1;
+    if (from === inputEnd || (mayEndEarly && to === end)) return to === end ? from - input : -1;
     if (inputEnd - from < 2) return -1;
     const distance = <u32>load<u16>(from);
-    if (distance === 0 || distance > to - OUTPUT) return -1;
+    if (distance === 0 || distance > to - output) return -1;
     from += 2;
     let match = token & 15;
     if (match === 15) {
@@ -147,11 +148,26 @@ export function decode(size: u32, outputSize: u32, isPartial: bool, hasRest: boo
     if (isPartial) {
       if (match >= end - to) {
         copyMatch(to, distance, end - to);
-        return from - INPUT;
+        return from - input;
       }
     } else if (match + LAST_LITERALS > end - to || MATCH_FREE_END > end - to) return -1;
     copyMatch(to, distance, match);
     to += match;
   }
   return -1;
+}
+
+/** Bytes of input used, or -1 where the block is broken or does not yield `outputSize` bytes. @param input, output addresses */
+export function decode(input: u32, size: u32, output: u32, outputSize: u32, isPartial: bool, hasRest: bool): i32 {
+  const end = output + outputSize;
+  const a = v128.load(end);
+  const b = v128.load(end, 16);
+  const c = v128.load(end, 32);
+  const d = v128.load(end, 48);
+  const used = decodeBlock(input, input + size, output, end, isPartial, hasRest);
+  v128.store(end, a);
+  v128.store(end, b, 16);
+  v128.store(end, c, 32);
+  v128.store(end, d, 48);
+  return used;
 }

@@ -24,7 +24,7 @@ export const WASM_MODULES: readonly WasmModule[] = [
     source: "core/assembly/lz4-decode.ts",
     file: join(CODECS, "lz4-decode-wasm.ts"),
     name: "LZ4_DECODE_WASM",
-    pages: 209,
+    pages: 305,
   },
 ];
 

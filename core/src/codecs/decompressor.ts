@@ -33,6 +33,11 @@ export interface Decompressor {
   decompress(algorithm: CompressionAlgorithm, input: Uint8Array, output: Uint8Array, options?: DecompressOptions): void;
   /** Loads what makes these faster, where there is something to load. */
   prepare?(algorithms: readonly CompressionAlgorithm[]): Promise<void>;
+  /**
+   * Memory for input or output of one of these that is not copied on the way, where there is some; else any other. It is
+   * never given back: for few buffers that are used again and again.
+   */
+  buffer?(algorithms: readonly CompressionAlgorithm[], size: number): Uint8Array;
 }
 
 /** What one of the four gets: its stream starts at `start` of `bytes` and ends at the end of them, or before it. */

@@ -8,9 +8,17 @@ import { createLz4Decoder } from "./lz4-decoder.ts";
 
 const decoder = createLz4Decoder();
 
+/** In the decoder's memory, where nothing is copied. */
+const own = { input: decoder.buffer(64 * 1024), output: decoder.buffer(128 * 1024) };
+
 /** What a decoder makes of a block: bytes and where it ended, or the message of an error of ours. */
-function outcome(decode: typeof decodeLz4, input: Uint8Array, size: number, options: DecompressOptions) {
-  const output = new Uint8Array(size);
+function outcome(
+  decode: typeof decodeLz4,
+  input: Uint8Array,
+  size: number,
+  options: DecompressOptions,
+  output: Uint8Array = new Uint8Array(size),
+) {
   try {
     const end = decode(openStream("lz4", input, options), output);
     return { end, output };
@@ -65,7 +73,14 @@ test("the compiled decoder and the plain one say the same of any block", () => {
         const wanted = Math.max(0, isPartial && off < 0 ? size >> -off : size + off);
         const options = { isPartial, placement } as const;
         const plain = outcome(decodeLz4, block, wanted, options);
-        assert.deepEqual(outcome(decoder, block, wanted, options), plain);
+        assert.deepEqual(outcome(decoder.decode, block, wanted, options), plain);
+        own.input.set(block, 3);
+        own.output.fill(0xa5);
+        const [input, output] = [own.input.subarray(3, 3 + block.length), own.output.subarray(5, 5 + wanted)];
+        assert.deepEqual(outcome(decoder.decode, input, wanted, options, output), plain);
+        assert.deepEqual(own.input.subarray(3, 3 + block.length), block);
+        for (const beside of [own.output.subarray(0, 5), own.output.subarray(5 + wanted)])
+          assert.ok(beside.every((byte) => byte === 0xa5));
         if (typeof plain !== "string") decoded++;
       },
     ),
@@ -81,6 +96,14 @@ test("blocks that are larger than its memory go to the plain one", () => {
   for (; rest >= 255; rest -= 255) input.push(255);
   input.push(rest, 0x80, 1, 2, 3, 4, 5, 6, 7, 8);
   const output = new Uint8Array(size);
-  decoder(openStream("lz4", Uint8Array.from(input)), output);
+  decoder.decode(openStream("lz4", Uint8Array.from(input)), output);
   assert.ok(output.subarray(0, size - 8).every((byte) => byte === 0x61));
+});
+
+test("buffers lie apart, and are any memory once there is no more of its own", () => {
+  const { buffer } = createLz4Decoder();
+  const made = Array.from({ length: 12 }, () => buffer(1024 * 1024));
+  for (const [i, bytes] of made.entries()) bytes.fill(i);
+  for (const [i, bytes] of made.entries()) assert.ok(bytes.every((byte) => byte === i));
+  assert.ok(made[0]?.buffer === made[1]?.buffer && made[0]?.buffer !== made.at(-1)?.buffer);
 });

@@ -12,7 +12,18 @@ interface Lz4DecodeModule {
   readonly INPUT_CAPACITY: Constant;
   readonly OUTPUT: Constant;
   readonly OUTPUT_CAPACITY: Constant;
-  decode(size: number, outputSize: number, isPartial: boolean, hasRest: boolean): number;
+  readonly ARENA: Constant;
+  readonly ARENA_CAPACITY: Constant;
+  readonly SLACK: Constant;
+  /** @param input, output addresses */
+  decode(input: number, size: number, output: number, outputSize: number, isPartial: boolean, hasRest: boolean): number;
+}
+
+export interface Lz4Decoder {
+  /** As {@link decodeLz4}. */
+  readonly decode: (stream: Stream, output: Uint8Array) => number;
+  /** As that of the port Decompressor. */
+  buffer(size: number): Uint8Array;
 }
 
 /** Undefined where the host has no WebAssembly or forbids it, as the policy of a web page may. */
@@ -25,24 +36,37 @@ function instantiate(): Lz4DecodeModule | undefined {
   }
 }
 
-/** As {@link decodeLz4}. */
-export function createLz4Decoder(): (stream: Stream, output: Uint8Array) => number {
+export function createLz4Decoder(): Lz4Decoder {
   const module = instantiate();
-  if (module === undefined) return decodeLz4;
-  const { buffer } = module.memory; // of fixed size, so it is never detached
-  const inputs = new Uint8Array(buffer, module.INPUT.value, module.INPUT_CAPACITY.value);
-  const outputs = new Uint8Array(buffer, module.OUTPUT.value, module.OUTPUT_CAPACITY.value);
-  return (stream, output) => {
-    const { bytes, start, isPartial, hasRest } = stream;
-    const size = bytes.length - start;
-    if (size <= inputs.length && output.length <= outputs.length) {
-      inputs.set(start === 0 ? bytes : bytes.subarray(start));
-      const used = module.decode(size, output.length, isPartial, hasRest);
-      if (used >= 0) {
-        output.set(outputs.subarray(0, output.length));
-        return start + used;
+  if (module === undefined) return { decode: decodeLz4, buffer: (size) => new Uint8Array(size) };
+  const { buffer: memory } = module.memory; // of fixed size, so it is never detached
+  const inputs = new Uint8Array(memory, module.INPUT.value, module.INPUT_CAPACITY.value);
+  const outputs = new Uint8Array(memory, module.OUTPUT.value, module.OUTPUT_CAPACITY.value);
+  const arenaEnd = module.ARENA.value + module.ARENA_CAPACITY.value;
+  let free = module.ARENA.value;
+  return {
+    decode(stream, output) {
+      const { bytes, start, isPartial, hasRest } = stream;
+      const size = bytes.length - start;
+      if (size <= inputs.length && output.length <= outputs.length) {
+        const isInputThere = bytes.buffer === memory;
+        const isOutputThere = output.buffer === memory;
+        if (!isInputThere) inputs.set(start === 0 ? bytes : bytes.subarray(start));
+        const from = isInputThere ? bytes.byteOffset + start : inputs.byteOffset;
+        const to = isOutputThere ? output.byteOffset : outputs.byteOffset;
+        const used = module.decode(from, size, to, output.length, isPartial, hasRest);
+        if (used >= 0) {
+          if (!isOutputThere) output.set(outputs.subarray(0, output.length));
+          return start + used;
+        }
       }
-    }
-    return decodeLz4(stream, output); // it says what is wrong and where
+      return decodeLz4(stream, output); // it says what is wrong and where
+    },
+    buffer(size) {
+      if (size > arenaEnd - free) return new Uint8Array(size);
+      const made = new Uint8Array(memory, free, size);
+      free += size + module.SLACK.value; // the last one's is behind the arena
+      return made;
+    },
   };
 }

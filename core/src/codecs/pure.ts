@@ -2,13 +2,13 @@
 
 import { assertEnd, type Decompressor, openStream, type Stream } from "./decompressor.ts";
 import { decodeDeflate, deflateScratch } from "./deflate.ts";
-import { createLz4Decoder } from "./lz4-decoder.ts";
+import { createLz4Decoder, type Lz4Decoder } from "./lz4-decoder.ts";
 import { decodeMicroLzma, PROBABILITIES } from "./microlzma.ts";
 import { decodeZstd, zstdScratch } from "./zstd.ts";
 
-/** Keeps the memory that it works in: some 100 kB, for LZ4 up to 13 MB. */
+/** Keeps the memory that it works in: some 100 kB, for LZ4 up to 20 MB. */
 export function pureDecompressor(): Decompressor {
-  let lz4: ReturnType<typeof createLz4Decoder> | undefined;
+  let lz4: Lz4Decoder | undefined;
   let deflate: ReturnType<typeof deflateScratch> | undefined;
   let zstd: ReturnType<typeof zstdScratch> | undefined;
   let probabilities: Uint16Array | undefined;
@@ -16,7 +16,7 @@ export function pureDecompressor(): Decompressor {
     switch (stream.algorithm) {
       case "lz4":
         lz4 ??= createLz4Decoder();
-        return lz4(stream, output);
+        return lz4.decode(stream, output);
       case "microlzma":
         probabilities ??= new Uint16Array(PROBABILITIES);
         return decodeMicroLzma(stream, output, probabilities);
@@ -32,6 +32,11 @@ export function pureDecompressor(): Decompressor {
     decompress(algorithm, input, output, options) {
       const stream = openStream(algorithm, input, options);
       assertEnd(stream, decode(stream, output));
+    },
+    buffer(algorithms, size) {
+      if (!algorithms.includes("lz4")) return new Uint8Array(size);
+      lz4 ??= createLz4Decoder();
+      return lz4.buffer(size);
     },
   };
 }

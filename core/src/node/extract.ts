@@ -69,7 +69,7 @@ const TURN = 50;
  * Throws SinkError `exists` for a directory with entries, and what writing throws; then the directory is as it was.
  */
 export function extractTree(tree: Directory, directory: string, options: ExtractOptions): Promise<Extracted> {
-  return extract(walkTree(tree), directory, options);
+  return extract(walkTree(tree), new Uint8Array(BUFFER_SIZE), directory, options);
 }
 
 /** The same with what is below the directory `from` of an image, of which nothing is kept. Throws what reading it throws too. */
@@ -79,16 +79,22 @@ export function extractImage(
   directory: string,
   options: ExtractOptions,
 ): Promise<Extracted> {
-  return extract(nodeSteps(image, from), directory, options);
+  return extract(nodeSteps(image, from), image.buffer(BUFFER_SIZE), directory, options);
 }
 
 /** A directory before its entries; promises are to be awaited before it goes on. */
 type Visits = Iterable<(Pick<Visit, "path" | "node"> & { readonly nid?: number }) | Promise<unknown>>;
 
-async function extract(visits: Visits, directory: string, options: ExtractOptions): Promise<Extracted> {
+/** @param buffer one for all files */
+async function extract(
+  visits: Visits,
+  buffer: Uint8Array,
+  directory: string,
+  options: ExtractOptions,
+): Promise<Extracted> {
   const made = await makeEmpty(directory);
   const native = loadNativeCalls(); // before the optimizer is off, as long as compiled code that is kept is taken
-  const fill = () => fillDirectory(visits, directory, native, options);
+  const fill = () => fillDirectory(visits, buffer, directory, native, options);
   try {
     return await (options.isShortWork === true ? withoutOptimizer(fill) : fill());
   } catch (error) {
@@ -115,6 +121,7 @@ type Path = string | Buffer;
 
 async function fillDirectory(
   visits: Visits,
+  buffer: Uint8Array,
   directory: string,
   native: NativeCalls | undefined,
   options: ExtractOptions,
@@ -124,7 +131,6 @@ async function fillDirectory(
   const base = Buffer.from(`${directory}/`);
   const firstNames = new Map<Node | number, Path>(); // by inode number where there is one
   const directories: { readonly at: Path; readonly path: ByteString; readonly node: Directory }[] = [];
-  const buffer = new Uint8Array(BUFFER_SIZE); // one for all files
   const [uid, gid] = [process.geteuid?.(), process.getegid?.()];
   const umask = process.umask();
   const hasDefaultAcl = native === undefined || mayHaveDefaultAcl(native.getXattrs(Buffer.from(directory)));

@@ -42,6 +42,7 @@ export function nativeDecompressor(): Decompressor {
       }
       pure.decompress(algorithm, input, output, options);
     },
+    buffer: (algorithms, size) => pure.buffer?.(algorithms, size) ?? new Uint8Array(size),
   };
 }
 

@@ -23,7 +23,7 @@ import {
   showNid,
   verifyChecksum,
 } from "./superblock.ts";
-import { metadataOf, placeOn, type Volume } from "./volume.ts";
+import { bufferOf, metadataOf, placeOn, type Volume } from "./volume.ts";
 import { PLAIN_PREFIXES, type XattrPrefixes } from "./xattr-prefixes.ts";
 
 export interface ErofsImage {
@@ -45,6 +45,8 @@ export interface ErofsImage {
    * or UnsupportedError for what is broken or not at hand.
    */
   content(inode: ErofsInode): Source;
+  /** Memory that contents are read into at the least cost, by `readInto`; never given back, so for few buffers that are used again and again. */
+  buffer(size: number): Uint8Array;
   xattrs(inode: ErofsInode): Promise<ReadonlyMap<ByteString, Uint8Array>>;
   /** One of them; the inode's name filter, where there is one, spares looking for most that are not there. */
   xattr(inode: ErofsInode, name: ByteString): Promise<Uint8Array | undefined>;
@@ -121,6 +123,7 @@ export async function openErofs(source: Source, options: OpenErofsOptions = {}):
       if (inode.type !== "file") throw new TypeError(`inode ${showNid(inode.nid)} is a ${inode.type}`);
       return contentOf(volume, source, inode);
     },
+    buffer: (size) => bufferOf(volume, size),
     xattrs: (inode) => readXattrs(shared, inode),
     xattr: (inode, name) => readXattr(shared, inode, name),
     async *extents(inode, from) {

@@ -74,6 +74,11 @@ export function placeOn({ deviceTable, devices }: Pick<Volume, "deviceTable" | "
   return extent.device === 0 ? extent : { ...extent, device: 0 };
 }
 
+/** Memory in which contents are read at the least cost; never given back, so for few buffers. @param size bytes */
+export function bufferOf({ superblock, decompressor }: Volume, size: number): Uint8Array {
+  return decompressor.buffer?.(superblock.algorithms, size) ?? new Uint8Array(size);
+}
+
 /** The bytes that an extent's place counts in. Throws UnsupportedError `erofs-device` where nobody gave the device. */
 export function deviceOf({ source, devices }: Volume, { device, start }: Extent, nid: number): Source {
   if (device === 0) return source;
