@@ -1,5 +1,5 @@
-// Ours, from the sources and as the single executable, against mkcomposefs: a directory, a dump of the same Debian, and a
-// dump of that Debian many times over, in turn. Prints the tables of docs/performance.md.
+// Ours, from the sources and as the single executable, against mkcomposefs: directories of a small and a large Debian, a dump
+// of the small one, and a dump of it many times over, in turn. Prints the tables of docs/performance.md.
 import { spawnSync } from "node:child_process";
 import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { ashlarOk } from "../test/support/ashlar.ts";
 import { IN_TOOLS, makeRoot, REPOSITORY } from "../test/support/roots.ts";
 import { benchFolder, type Command, compare } from "./compare.ts";
+import { largeTar } from "./large-image.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 
@@ -16,9 +17,10 @@ const folder = benchFolder();
 const at = (name: string): string => join(folder, name);
 
 makeRoot("tools");
-const tar = makeRoot("trixie");
-mkdirSync(at("root"));
-spawnSync("tar", ["-C", at("root"), "--exclude=./dev/*", "-xf", tar], { stdio: "inherit" });
+for (const [name, tar] of Object.entries({ root: makeRoot("trixie"), "large-root": largeTar() })) {
+  mkdirSync(at(name));
+  spawnSync("tar", ["-C", at(name), "--exclude=./dev/*", "-xf", tar], { stdio: "inherit" });
+}
 const dump = ashlarOk(["composefs", "dump", "--quiet", `dir:${at("root")}`]).stdout;
 writeFileSync(at("dump"), dump);
 
@@ -55,8 +57,11 @@ const ours = (...args: string[]): Command[] =>
     args: ["composefs", "create", "--quiet", "--overwrite", ...args, at("ours.cfs")],
   }));
 
-console.log(`medians of ${ROUNDS} rounds, the chains in turn\n\nfrom a directory\n`);
-await compare([theirs(at("root")), ...ours("--workers", "2", `dir:${at("root")}`)], ROUNDS);
+console.log(`medians of ${ROUNDS} rounds, the chains in turn`);
+for (const name of ["root", "large-root"]) {
+  console.log(`\nfrom a directory, ${name}\n`);
+  await compare([theirs(at(name)), ...ours("--workers", "2", `dir:${at(name)}`)], ROUNDS);
+}
 console.log("\nfrom a dump\n");
 await compare([theirs("--from-file", at("dump")), ...ours("--from-dump", at("dump"))], ROUNDS);
 console.log("\nfrom a large dump\n");
