@@ -117,14 +117,18 @@ export function assertSame(actual: readonly Seen[], wanted: readonly Seen[], wha
   assert.equal(a.size, b.size, what);
 }
 
+/**
+ * Writes it into a file of its own, also where there is one of that name: a loop device that is going away is taken again by
+ * a mount of the same file, with what it still holds of the file as it was.
+ */
 export async function writeImage(root: Directory, path: string, options: WriteErofsOptions): Promise<void> {
-  const handle = await open(path, "w");
+  await rm(path, { force: true });
+  await using handle = await open(path, "wx");
   await writeErofs(
     root,
     { writeAt: async (at, bytes) => void (await handle.write(bytes, 0, bytes.length, at)) },
     { hashes: nodeHashes, ...options },
   );
-  await handle.close();
 }
 
 export async function fileSource(path: string): Promise<Source & AsyncDisposable> {
