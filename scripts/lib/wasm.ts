@@ -19,7 +19,7 @@ export interface WasmModule {
 
 const CODECS = join(ROOT, "core/src/codecs");
 export const WASM_MODULES: readonly WasmModule[] = [
-  { source: "core/assembly/lz4.ts", file: join(CODECS, "lz4-wasm.ts"), name: "LZ4_WASM", pages: 176 },
+  { source: "core/assembly/lz4.ts", file: join(CODECS, "lz4-wasm.ts"), name: "LZ4_WASM", pages: 188 },
   {
     source: "core/assembly/lz4-decode.ts",
     file: join(CODECS, "lz4-decode-wasm.ts"),

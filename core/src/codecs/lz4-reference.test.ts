@@ -53,13 +53,13 @@ export function encodeReference(
     const tail = Math.max(LAST_LITERALS, MATCH_END_DISTANCE - cut);
     return need + extra(cut - MIN_MATCH) + tail >= room ? 0 : cut;
   }
-  function cluster(start: number, end: number): Cluster {
+  function cluster(start: number, end: number, capacity: number): Cluster {
     const out: number[] = [];
     let anchor = start;
     const lastStart = end - MATCH_END_DISTANCE;
     const limit = end - LAST_LITERALS;
     const finish = (): Cluster => {
-      const room = clusterSize - out.length;
+      const room = capacity - out.length;
       let literals = Math.min(end - anchor, room - 1);
       while (literals + extra(literals) >= room) literals--;
       out.push(...sequence(anchor, literals, 0, 0));
@@ -72,7 +72,7 @@ export function encodeReference(
       let at = ip;
       let match = 0;
       for (let searches = 64; ; at += searches++ >> 6) {
-        if (at > Math.min(lastStart, anchor + clusterSize - out.length)) return finish();
+        if (at > Math.min(lastStart, anchor + capacity - out.length)) return finish();
         const key = hash(at);
         match = table.get(key) ?? -1;
         table.set(key, at);
@@ -85,7 +85,7 @@ export function encodeReference(
         match--;
         length++;
       }
-      const fitted = fit(clusterSize - out.length, at - anchor, length);
+      const fitted = fit(capacity - out.length, at - anchor, length);
       if (fitted === 0) break;
       out.push(...sequence(anchor, at - anchor, fitted, at - match));
       ip = at + fitted;
@@ -101,7 +101,9 @@ export function encodeReference(
   let chained = 0;
   const chainOf = (four: number): number => Math.imul(four, 0x9e3779b1) >>> (32 - headBits);
   function search(at: number, lowest: number, start: number, end: number, least: number, depth: number) {
-    for (; chained <= at; chained++) {
+    // As the module does it, places are put in ahead of their turn; here that only shortens how far back a match may lie.
+    const ahead = at < chained ? chained : Math.min(at + 256, content.length - MATCH_END_DISTANCE + 1);
+    for (; chained < ahead; chained++) {
       const key = chainOf(word(chained));
       const own = places.get(key);
       if (own === undefined) places.set(key, [chained]);
@@ -110,10 +112,10 @@ export function encodeReference(
     let best: { start: number; match: number; length: number } | undefined;
     const own = places.get(chainOf(word(at))) ?? [];
     const reach = Math.max(start, chained - MAX_DISTANCE);
-    for (let i = own.length - 1; i >= 0 && depth > 0 && own[i]! >= reach; i--, depth--) {
+    for (let i = own.lastIndexOf(at) - 1; i >= 0 && depth > 0 && own[i]! >= reach; i--, depth--) {
       const candidate = own[i]!;
-      if (i + 1 < own.length && own[i + 1]! - candidate >= MAX_DISTANCE) break;
-      if (candidate >= at || word(candidate) !== word(at)) continue;
+      if (own[i + 1]! - candidate >= MAX_DISTANCE) break;
+      if (word(candidate) !== word(at)) continue;
       let forward = MIN_MATCH;
       while (at + forward < end && content[at + forward] === content[candidate + forward]) forward++;
       let back = 0;
@@ -185,7 +187,8 @@ export function encodeReference(
       break;
     }
     const last = Math.min(content.length, at + maxContent);
-    const fast = algorithm === "lz4" || !isDense ? cluster(at, last) : undefined;
+    const trial = algorithm === "lz4" ? clusterSize : Math.min(clusterSize, 4096);
+    const fast = algorithm === "lz4" || !isDense ? cluster(at, last, trial) : undefined;
     const isHigh = algorithm === "lz4hc" && (fast === undefined || left <= blockSize || saves(fast));
     if (isHigh) chained = Math.max(chained, at);
     const made = isHigh || fast === undefined ? highCluster(at, last, Math.max(4, 2 ** (level - 3))) : fast;
@@ -324,31 +327,56 @@ const encoding = fc
     }),
   );
 
+type Encoder = ReturnType<typeof createPieceEncoder>;
+
+/** Module and reference give the same bytes for these pieces, and those decode to them. */
+async function assertAsReference(
+  encoder: Encoder,
+  contents: readonly Uint8Array[],
+  how: ClusterEncoding,
+): Promise<void> {
+  const pieces: Piece[] = [];
+  let at = 0;
+  for (const bytes of contents) {
+    encoder.input.set(bytes, at);
+    pieces.push({ at, size: bytes.length });
+    at += Math.ceil(bytes.length / how.blockSize) * how.blockSize;
+  }
+  const { bytes, extents } = await encoder.encode(pieces, how);
+  const isSmall = how.clusterSize <= 4 * 4096;
+  const settings = { maxContent: 1024 * 1024, tableBits: isSmall ? 12 : 13, headBits: isSmall ? 16 : 18 };
+  const expected = contents.map((one) => encodeReference(one, how, settings));
+  assert.deepEqual(
+    [...extents],
+    expected.flatMap(({ extents: own }) => own),
+  );
+  assert.ok(Buffer.concat(expected.map(({ bytes: own }) => own)).equals(bytes));
+  const decoded = decodePieces(bytes, extents, pieces, how.blockSize);
+  for (const [i, one] of contents.entries()) assert.ok(Buffer.from(one).equals(decoded[i]!));
+}
+
 test("the module does what the reference does, and decodes to the content", async () => {
   const encoder = createPieceEncoder();
   await fc.assert(
-    fc.asyncProperty(fc.array(content, { minLength: 1, maxLength: 4 }), encoding, async (contents, how) => {
-      const pieces: Piece[] = [];
-      let at = 0;
-      for (const bytes of contents) {
-        encoder.input.set(bytes, at);
-        pieces.push({ at, size: bytes.length });
-        at += Math.ceil(bytes.length / how.blockSize) * how.blockSize;
-      }
-      const { bytes, extents } = await encoder.encode(pieces, how);
-      const isSmall = how.clusterSize <= 4 * 4096;
-      const settings = { maxContent: 1024 * 1024, tableBits: isSmall ? 12 : 13, headBits: isSmall ? 14 : 16 };
-      const expected = contents.map((one) => encodeReference(one, how, settings));
-      assert.deepEqual(
-        [...extents],
-        expected.flatMap(({ extents: own }) => own),
-      );
-      assert.ok(Buffer.concat(expected.map(({ bytes: own }) => own)).equals(bytes));
-      const decoded = decodePieces(bytes, extents, pieces, how.blockSize);
-      for (const [i, one] of contents.entries()) assert.ok(Buffer.from(one).equals(decoded[i]!));
-    }),
+    fc.asyncProperty(fc.array(content, { minLength: 1, maxLength: 4 }), encoding, (contents, how) =>
+      assertAsReference(encoder, contents, how),
+    ),
     { numRuns: 150 },
   );
+});
+
+test("as the reference where matches are as far away as they may be, or further", async () => {
+  const encoder = createPieceEncoder();
+  const block = Uint8Array.from({ length: 400 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
+  for (const algorithm of ["lz4", "lz4hc"] as const)
+    for (let gap = 65535 - 700; gap < 65535 + 20; gap += 37) {
+      const bytes = new Uint8Array(gap + 3 * block.length);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = (Math.imul(i >> 3, 0x85ebca6b) >>> 24) & 0x8f;
+      for (const at of [0, gap, gap + 2 * block.length]) bytes.set(block, at);
+      const level = algorithm === "lz4" ? 1 : 9;
+      const how = { algorithm, level, blockSize: 4096, packing: "blocks", clusterSize: 65536 } as const;
+      await assertAsReference(encoder, [bytes], how);
+    }
 });
 
 test("every size near a block and near the least that LZ4 takes", async () => {
